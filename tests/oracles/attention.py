@@ -1,0 +1,48 @@
+"""Oracles of examples/attention.tl and examples/axial.tl: one head at a time, scores formed."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from tests.oracles.linear import Hypers, Params
+from tests.oracles.norms import rmsnorm
+
+
+def heads_of(P: Params, X: Tensor, M: Tensor, keep: Tensor, prefix: str = "") -> Tensor:
+    """Attention from X[..., n, d] to M[..., m, d] where keep[..., n, m]; empty rows give 0."""
+    Wq, Wk, Wv, Wo = (P[prefix + name] for name in ("Wq", "Wk", "Wv", "Wo"))
+    out = torch.zeros_like(X)
+    for h in range(Wq.shape[1]):
+        q, k, v = X @ Wq[:, h], M @ Wk[:, h], M @ Wv[:, h]
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        weights = torch.softmax(scores.masked_fill(~keep, -math.inf), -1)
+        weights = torch.where(keep.any(-1, keepdim=True), weights, torch.zeros_like(weights))
+        out = out + weights @ v @ Wo[h]
+    return out
+
+
+def self_attention(P: Params, H: Hypers, X: Tensor, prefix: str = "") -> Tensor:
+    n = X.shape[-2]
+    keep = torch.ones(n, n, dtype=torch.bool)
+    if H.get("causal", False):
+        keep = keep.tril()
+    return heads_of(P, X, X, keep, prefix)
+
+
+def window_attention(P: Params, H: Hypers, X: Tensor) -> Tensor:
+    n, window = X.shape[-2], H["window"]
+    back = torch.arange(n)[:, None] - torch.arange(n)
+    return heads_of(P, X, X, (back >= 0) & (back < window))
+
+
+def cross_attention(P: Params, H: Hypers, X: Tensor, M: Tensor, keep: Tensor) -> Tensor:
+    return heads_of(P, X, M, keep[:, None, :].expand(-1, X.shape[1], -1))
+
+
+def axial_block(P: Params, H: Hypers, X: Tensor, prefix: str = "") -> Tensor:
+    """X[b, x, y, d]: along y, then along x."""
+    rows = self_attention(P, {}, rmsnorm(X, P[prefix + "g1"]), prefix + "rows.")
+    middle = X + rows
+    turned = rmsnorm(middle, P[prefix + "g2"]).transpose(1, 2)
+    return middle + self_attention(P, {}, turned, prefix + "cols.").transpose(1, 2)
