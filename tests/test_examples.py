@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from tensorlang.check.check import check_layer
-from tensorlang.check.spec import load_spec
 from torch import Tensor
 from torch.func import functional_call
 
 import tensorlang as tl
 from tensorlang import reference
+from tensorlang.check.check import check_layer
 from tensorlang.check.program import Program
+from tensorlang.check.spec import load_spec
 from tests.example_cases import CASES, EXAMPLES, LARGE, ONES, SMALL, Case, Sizes
 
 TARGETS = ("torch", "triton")
