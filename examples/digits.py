@@ -1,7 +1,7 @@
 """Train examples/digits.tl on scikit-learn's handwritten digits: the whole street on real data.
 
 Compiles the spec for both targets, trains the torch one, checks the trained module against the
-reference evaluator, prints `explain` and writes the rewritten graph as SVG. Two minutes on two cores.
+reference evaluator, prints `explain` and writes the graph as SVG. A minute or two on two cores.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def digits(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Split the 1797 images X[b, x, y] in [0, 1] and their classes: train_x, test_x, train_y, test_y."""
+    """Split the 1797 images X[b, x, y] in [0, 1]: train_x, test_x, train_y, test_y."""
     flat, classes = load_digits(return_X_y=True)
     images = (flat.reshape(-1, 8, 8) / 16).astype(np.float32)
     parts = train_test_split(images, classes, test_size=0.2, random_state=seed, stratify=classes)
@@ -106,7 +106,7 @@ def accuracy(model: nn.Module, images: Tensor, classes: Tensor) -> float:
 
 @torch.no_grad()
 def against_reference(model: nn.Module, images: Tensor) -> float:
-    """Largest difference of the module from the reference evaluator, relative to its largest logit."""
+    """Largest difference from the reference evaluator, relative to the largest logit."""
     want = torch.as_tensor(np.asarray(tl.reference(model)(images)))
     return float((model(images) - want).abs().max() / want.abs().max())
 

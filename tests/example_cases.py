@@ -179,6 +179,14 @@ CASES: tuple[Case, ...] = (
         (real("b", "x", "y", 6),),
         BLOCK,
     ),
+    Case(
+        "axial",
+        "AxialPair",
+        {"d": 6, "heads": 3},
+        attention.axial_pair,
+        (real("b", "x", "y", 6),),
+        BLOCK[2:],
+    ),
     Case("third_order", "Trilinear", {"scale": 0.5}, third_order.trilinear, TRILINEAR),
     Case(
         "third_order",

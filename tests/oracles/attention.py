@@ -46,3 +46,9 @@ def axial_block(P: Params, H: Hypers, X: Tensor, prefix: str = "") -> Tensor:
     middle = X + rows
     turned = rmsnorm(middle, P[prefix + "g2"]).transpose(1, 2)
     return middle + self_attention(P, {}, turned, prefix + "cols.").transpose(1, 2)
+
+
+def axial_pair(P: Params, H: Hypers, X: Tensor) -> Tensor:
+    """X[b, x, y, d]: along y, then along x."""
+    rows = self_attention(P, {}, X, "rows.")
+    return self_attention(P, {}, rows.transpose(1, 2), "cols.").transpose(1, 2)

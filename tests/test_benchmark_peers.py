@@ -1,0 +1,40 @@
+"""The peers that benchmarks race against compute what the oracles say."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks import peers
+from tests.oracles import attention, grassmann, third_order
+
+
+def _draw(**shapes: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64)
+        for name, shape in shapes.items()
+    }
+
+
+def test_axial_peers() -> None:
+    P = _draw(Wq=(6, 2, 3), Wk=(6, 2, 3), Wv=(6, 2, 3), Wo=(2, 3, 6))
+    x = _draw(x=(2, 4, 5, 6))["x"]
+    along_y = attention.self_attention(P, {}, x)
+    along_x = attention.self_attention(P, {}, x.transpose(1, 2)).transpose(1, 2)
+    for peer in (peers.axial_sdpa, peers.axial_einsum):
+        torch.testing.assert_close(peer(P, x, 2, 2), along_y)
+        torch.testing.assert_close(peer(P, x, 2, 1), along_x)
+
+
+def test_third_order_peers() -> None:
+    inputs = _draw(**{name: (2, 5, 3) for name in "qklvw"}).values()
+    want = third_order.trilinear({}, {"scale": 1.0}, *inputs)
+    for peer in (peers.third_order_sdpa, peers.third_order_einsum):
+        torch.testing.assert_close(peer(*inputs), want)
+
+
+def test_grassmann_peer() -> None:
+    P = _draw(Wz=(4, 6), bz=(4,), Wp=(6, 6), bp=(6,))
+    h = _draw(h=(2, 7, 6))["h"]
+    want = grassmann.mixing(P, {"r": 4, "offsets": [1, 3, 9]}, h)
+    torch.testing.assert_close(peers.grassmann_loop(P, h, [1, 3, 9]), want)
