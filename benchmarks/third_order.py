@@ -1,4 +1,4 @@
-"""Third-order attention n = 96, d = 32, 4 heads, on given q, k, v: `python -m benchmarks.third_order`."""
+"""Third-order attention n = 96, d = 32, 4 heads, on q, k, v: `python -m benchmarks.third_order`."""
 
 from __future__ import annotations
 

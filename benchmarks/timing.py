@@ -6,9 +6,10 @@ import datetime
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +17,10 @@ from torch import Tensor
 RESULTS = Path(__file__).parent / "results"
 
 Contender = Callable[[], object]
+
+
+class Section(Protocol):
+    def text(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,9 @@ def agree(contenders: Mapping[str, Callable[[], Tensor]], tolerance: float) -> N
             raise ArithmeticError(f"{name} differs from {first[0]} by {error:.1e} (relative)")
 
 
-def save(name: str, tables: list[Table], device: torch.device) -> None:
-    """Print the tables, and write them with date and versions to results/NAME.md."""
-    body = "\n\n".join(table.text() for table in tables)
+def save(name: str, sections: Sequence[Section], device: torch.device) -> None:
+    """Print the sections, and write them with date and versions to results/NAME.md."""
+    body = "\n\n".join(section.text() for section in sections)
     head = (
         f"# {name}\n\n{datetime.date.today().isoformat()}, torch {torch.__version__}, "
         f"Python {platform.python_version()}, {device.type}, {torch.get_num_threads()} threads, "

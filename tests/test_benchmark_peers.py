@@ -27,7 +27,7 @@ def test_axial_peers() -> None:
 
 
 def test_third_order_peers() -> None:
-    inputs = _draw(**{name: (2, 5, 3) for name in "qklvw"}).values()
+    inputs = _draw(**dict.fromkeys("qklvw", (2, 5, 3))).values()
     want = third_order.trilinear({}, {"scale": 1.0}, *inputs)
     for peer in (peers.third_order_sdpa, peers.third_order_einsum):
         torch.testing.assert_close(peer(*inputs), want)
