@@ -1,4 +1,4 @@
-"""How work grows: exponents of FLOPs and bytes in a size, and of compiling in the number of equations.
+"""How work grows: exponents of FLOPs and bytes in a size, of compiling in the number of equations.
 
 Counts, never times: FLOPs and bytes from the plan, Python calls from a profiler.
 """
@@ -50,7 +50,7 @@ def test_third_order_attention_is_cubic_in_flops_and_forms_no_cube() -> None:
 
     def cost(quantity: str) -> Callable[[int], float]:
         return lambda n: _cost(
-            core, quantity, **{name: (1, n, 8) for name in ("Q", "K1", "K2", "V1", "V2")}
+            core, quantity, **dict.fromkeys(("Q", "K1", "K2", "V1", "V2"), (1, n, 8))
         )
 
     assert 2.9 < _exponent(cost("flops"), 2**10) <= 3.0
