@@ -74,7 +74,7 @@ def agree(contenders: Mapping[str, Callable[[], Tensor]], tolerance: float) -> N
     """Refuse to time contenders that compute different things."""
     first, *others = ((name, forward()) for name, forward in contenders.items())
     for name, value in others:
-        error = float((value - first[1]).abs().max() / first[1].abs().max())
+        error = float((value - first[1]).detach().abs().max() / first[1].detach().abs().max())
         if not error <= tolerance:
             raise ArithmeticError(f"{name} differs from {first[0]} by {error:.1e} (relative)")
 
