@@ -12,13 +12,17 @@ Params = Mapping[str, Tensor]
 
 
 def axial_sdpa(P: Params, x: Tensor, heads: int, axis: int) -> Tensor:
-    """Attention along `axis` of x[b, x, y, d] by permute and scaled_dot_product_attention."""
+    """Attention along `axis` of x[b, x, y, d] by permute and scaled_dot_product_attention.
+
+    Batch axes are flattened into one: beyond rank 4 torch leaves its fused CPU kernel.
+    """
     d = x.shape[-1]
     along = x.movedim(axis, 2)
     weight = torch.cat([P[name].reshape(d, d) for name in ("Wq", "Wk", "Wv")], 1)
-    q, k, v = (along @ weight).unflatten(-1, (3, heads, d // heads)).permute(3, 0, 1, 4, 2, 5)
-    mixed = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).flatten(3)
-    return (mixed @ P["Wo"].reshape(d, d)).movedim(2, axis)
+    split = (along @ weight).flatten(0, 1).unflatten(-1, (3, heads, d // heads))
+    q, k, v = split.permute(2, 0, 3, 1, 4)
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    return (mixed @ P["Wo"].reshape(d, d)).unflatten(0, along.shape[:2]).movedim(2, axis)
 
 
 def axial_einsum(P: Params, x: Tensor, heads: int, axis: int) -> Tensor:
