@@ -1,0 +1,110 @@
+"""Run a layer of a spec on arrays from files or on random ones: the `run` command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tensorlang import reference as reference_module
+from tensorlang.check.program import Program
+from tensorlang.draw import draw_inputs, draw_sizes
+from tensorlang.explanation import bind_shapes
+from tensorlang.module import load, program_of
+from tensorlang.requests import BadRequest, shapes
+
+Array = npt.NDArray[Any]
+
+
+def run_layer(
+    path: str,
+    layer: str | None,
+    bind: Mapping[str, Any],
+    given: Sequence[str],
+    *,
+    target: str = "torch",
+    seed: int = 0,
+    reference: bool = False,
+) -> dict[str, Array]:
+    """Outputs by name. Each of `given` is INPUT=SHAPE or INPUT=FILE.npy; the rest is drawn.
+
+    Parameters have their initial values under `seed`. Raises BadRequest for names that don't exist.
+    """
+    spec = load(path, target=target)
+    names = list(spec)
+    if layer is None and len(names) != 1:
+        raise BadRequest(f"choose one with --layer: {', '.join(names)}")
+    chosen = layer or names[0]
+    if chosen not in names:
+        raise BadRequest(f"{path} has no layer {chosen}; it has {', '.join(names)}")
+    nested = [value for value in bind.values() if isinstance(value, dict)]
+    own = {k: v for k, v in bind.items() if not isinstance(v, dict)} | bind.get(chosen, {})
+    if nested and chosen not in bind:
+        raise BadRequest(f"--bind names a layer other than {chosen}")
+    torch.manual_seed(seed)
+    module = getattr(spec, chosen)(**own)
+    program = program_of(module)
+    inputs = _inputs(program, given, np.random.default_rng(seed))
+    if reference:
+        results = reference_module(module)(*inputs)
+    else:
+        results = _run(module, inputs)
+    results = results if isinstance(results, tuple) else (results,)
+    return dict(zip(program.outputs, results, strict=True))
+
+
+def _run(module: torch.nn.Module, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    real = next((p.dtype for p in module.parameters()), torch.get_default_dtype())
+    tensors = []
+    for array in inputs:
+        tensor = torch.as_tensor(array)
+        if tensor.is_floating_point():
+            tensor = tensor.to(real.to_real())
+        elif tensor.is_complex():
+            tensor = tensor.to(real.to_complex())
+        tensors.append(tensor)
+    with torch.no_grad():
+        made = module.eval()(*tensors)
+    return tuple(y.numpy() for y in (made if isinstance(made, tuple) else (made,)))
+
+
+def _inputs(
+    program: Program, given: Sequence[str], generator: np.random.Generator
+) -> tuple[Array, ...]:
+    names = [tensor.name for tensor in program.inputs]
+    arrays: dict[str, Array] = {}
+    asked: dict[str, tuple[int, ...]] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in names:
+            raise BadRequest(f"{program.layer} has no input {name}; it has {', '.join(names)}")
+        if value.endswith(".npy"):
+            arrays[name] = _read(value)
+            asked[name] = arrays[name].shape
+        else:
+            asked.update(shapes([text]))
+    if asked and len(asked) < len(names):
+        missing = [name for name in names if name not in asked]
+        raise BadRequest(
+            f"give {', '.join(missing)} too, or no input at all (sizes are drawn then)"
+        )
+    sizes = bind_shapes(program, asked) if asked else draw_sizes(program, generator)
+    drawn = dict(zip(names, draw_inputs(program, sizes, generator), strict=True))
+    return tuple(
+        arrays[name] if name in arrays else drawn[name].reshape(asked.get(name, drawn[name].shape))
+        for name in names
+    )
+
+
+def _read(path: str) -> Array:
+    if not Path(path).is_file():
+        raise BadRequest(f"there is no file {path}")
+    try:
+        loaded: Array = np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise BadRequest(f"{path} is no .npy file of numbers: {error}") from None
+    return loaded
