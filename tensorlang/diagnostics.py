@@ -1,7 +1,7 @@
 """What a user is told: diagnostics as dataclasses with spans, and the errors that carry them.
 
-A stage's `errors.py` subclasses `Diagnostic`; rendering (excerpt, underline, help, JSON) is here and
-nowhere else.
+A stage's `errors.py` subclasses `Diagnostic`; rendering (excerpt, underline, help, JSON) is here
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Label:
 class Diagnostic:
     """One mistake. Subclasses are frozen dataclasses that add the facts as fields.
 
-    `message()` is the headline, `label()` what stands under the underline, `also()` the other places
-    of a conflict, `help()` how to mend it (the corrected text where one exists).
+    `message()` is the headline, `label()` what stands under the underline, `also()` the other
+    places of a conflict, `help()` how to mend it (the corrected text where one exists).
     """
 
     code: ClassVar[str]

@@ -1,4 +1,4 @@
-"""Source text and spans. Every later stage points back into the `.tl` text through these two types."""
+"""Source text and spans: how every later stage points back into the `.tl` text."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The checked program: closed, typed, no sugar left. The reference evaluator runs it, `lower` reads it.
+"""The checked program: closed, typed, no sugar left. The reference runs it, `lower` reads it.
 
 What the checker guarantees of it:
-* every name is resolved; `def`s are substituted; hyperparameters are values (or sympy symbols when a
-  layer is checked before it is bound);
+* every name is resolved; `def`s are substituted; hyperparameters are values (or sympy symbols when
+  a layer is checked before it is bound);
 * every sum is explicit (`Reduce`); the free indices of a right side are a subset of the left's;
-* an index bound by a Reduce, a Transform or a Scatter is bound nowhere else in the same statement and
-  is free nowhere in it (the checker renames: `Index.fresh` > 0);
+* an index bound by a Reduce, a Transform or a Scatter is bound nowhere else in the same statement
+  and is free nowhere in it (the checker renames: `Index.fresh` > 0);
 * a subscript is proved in range, or carries the boundary that brings it inside;
 * at top level `...` is one index (`Index.ellipsis`) that stands for all batch axes, flattened
   row-major; where a layer is called by another, `...` is replaced by the caller's leftover indices.
@@ -302,7 +302,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """Defines `name` over its axes. `temporary` marks names the checker made (`at`, call arguments).
+    """Defines `name` over its axes. `temporary`: the checker made the name (`at`, call arguments).
 
     A group axis of the target is computed over its indices and then merged row-major.
     """
@@ -325,7 +325,7 @@ class ScatterOp(Enum):
 class Contribution:
     """One `T[...] op= body`. `landing` are the bound indices; other free indices are axes of T.
 
-    `subscripts` gives, per axis of T, where a value lands: At(axis index) for axes taken as they are.
+    `subscripts` gives, per axis of T, where a value lands: At(axis index) for an axis as it is.
     ELSE means that values that land outside are dropped.
     """
 
@@ -357,7 +357,7 @@ class SubCall:
     `program` is the callee specialised to this call: its inputs have exactly the axes, in order, of
     the tensors passed (sizes are the callee's own symbols, bound at the call); its outputs have
     exactly the axes, in order, of the tensors defined here. `outputs` gives their axes in the
-    caller's indices. A stack (`Sub.count`) threads the first input and passes the rest to each stage.
+    caller's indices. A stack (`Sub.count`) threads the first input, the rest goes to each stage.
     """
 
     sub: str
@@ -398,10 +398,10 @@ Value = bool | int | float | str | tuple["Value", ...] | sympy.Expr
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One layer, checked. `signature` tells apart the specialisations of one layer by axes ("" as written).
+    """One layer, checked. `signature` tells apart its specialisations by axes ("" as written).
 
-    `dims` lists every dim of the layer by name; `dynamic` those whose size only a call knows, in the
-    order in which the inputs first mention them.
+    `dims` lists every dim of the layer by name; `dynamic` those whose size only a call knows, in
+    the order in which the inputs first mention them.
     """
 
     layer: str

@@ -1,8 +1,8 @@
 """The graph's core on one screen: a node is an operation on reads; an index is a small integer.
 
-Local indices of a node: 0 … rank-1 are its axes in order, rank … are the bound ones (summed, landing,
-transformed). `sizes` gives the size of each. Names do not exist here; they and the spans live in the
-graph's provenance table. Two nodes with equal fields are the same node (hash-consing, graph.py).
+Local indices of a node: 0 … rank-1 are its axes in order, rank … are the bound ones (summed,
+landing, transformed). `sizes` gives the size of each. Names do not exist here; they and the spans
+live in the graph's provenance table. Two nodes with equal fields are the same node (hash-consing, graph.py).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """Softmax (or its logarithm) jointly over `axes` of reads[0]; reads[1], if there, is the bool mask.
+    """Softmax (or its log) jointly over `axes` of reads[0]; reads[1], if there, is the bool mask.
 
     A row with no true cell is 0.
     """
@@ -237,7 +237,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Output number `output` of sub-layer `sub`, specialised to `signature`; reads are its inputs."""
+    """Output number `output` of sub-layer `sub` under `signature`; reads are its inputs."""
 
     sub: str
     signature: str

@@ -1,4 +1,4 @@
-"""What the planner decides and emitters print, in order: regions of steps. Emitters do not reorder."""
+"""What the planner decides and emitters print, in order: regions of steps, final."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A softmax-contraction that a target may fuse: out = sum_k softmax_k(scale * q·k + bias | mask) v.
+    """A softmax-contraction, fusible: out = sum_k softmax_k(scale * q·k + bias | mask) v.
 
     Axis numbers are local indices of `sizes`: `batch` shared by all, `query` and `key` (one index
     each, for K1), `feature` summed in the logits, `value` of the output. Each read gives q, k, v in
@@ -80,7 +80,7 @@ AnyStep = Step | AttentionStep | ProjectionsStep
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Expected cost as polynomials in the dynamic sizes: 2 FLOPs per multiply-add, float32 bytes."""
+    """Expected cost, polynomials in the dynamic sizes: 2 FLOPs a multiply-add, float32 bytes."""
 
     flops: Monomials
     bytes: Monomials

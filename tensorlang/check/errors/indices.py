@@ -114,7 +114,8 @@ class TwoReadings(Diagnostic):
         return f"this factor has a place of its own where {self.index} could be summed"
 
     def help(self) -> str:
-        return f"name the factors in equations of their own, or write sum[{self.index}](...) where it is meant"
+        where = f"sum[{self.index}](...) where it is meant"
+        return f"name the factors in equations of their own, or write {where}"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ class IndexAbsent(Diagnostic):
     index: str
 
     def message(self) -> str:
-        return f"{self.operator} acts on {self.index}, but what it is applied to has no {self.index}"
+        index = self.index
+        return f"{self.operator} acts on {index}, but what it is applied to has no {index}"
 
 
 @dataclass(frozen=True)

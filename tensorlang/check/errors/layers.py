@@ -58,7 +58,8 @@ class CallSize(Diagnostic):
     declared: Span
 
     def message(self) -> str:
-        return f"{self.sub}: its dim {self.dim} has size {self.expected}, here it meets {self.found}"
+        dim = f"its dim {self.dim} has size {self.expected}"
+        return f"{self.sub}: {dim}, here it meets {self.found}"
 
     def also(self) -> tuple[Label, ...]:
         return (Label(self.declared, "the sub-layer"),)

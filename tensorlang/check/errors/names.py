@@ -122,7 +122,8 @@ class PrimedDeclaration(Diagnostic):
     name: str
 
     def message(self) -> str:
-        return f"{self.name} cannot be declared: a primed name is always a further index over its dim"
+        rule = "a primed name is always a further index over its dim"
+        return f"{self.name} cannot be declared: {rule}"
 
     def help(self) -> str:
         base = self.name.rstrip("'")
