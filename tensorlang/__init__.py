@@ -1,6 +1,6 @@
-"""TensorLang: layers as equations in index notation, compiled to PyTorch modules and Triton kernels.
+"""TensorLang: layers as equations in index notation, compiled to PyTorch and Triton.
 
-A lazy façade: numpy, sympy, networkx, opt_einsum and torch arrive with the first use of what needs them.
+A lazy façade: numpy, sympy, networkx, opt_einsum and torch arrive when something needs them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The command line: compile, check, run, explain, verify, fmt, graph.
 
-Exit codes: 0 fine, 1 the spec is wrong (or a comparison failed), 2 the command is. Diagnostics go to
-stderr as text, to stdout with --format json. What a command does is in the modules it calls; they
-are imported by the command that needs them, so that `fmt` and `--help` don't wait for torch.
+Exit codes: 0 fine, 1 the spec is wrong (or a comparison failed), 2 the command is. Diagnostics
+go to stderr as text, to stdout with --format json. What a command does is in the modules it calls;
+they are imported by the command that needs them, so that `fmt` and `--help` don't wait for torch.
 """
 
 from __future__ import annotations
@@ -97,8 +97,12 @@ def _write(text: str, output: str | None) -> None:
 @click.option("--memory", metavar="SIZE", help="Bound on the bytes of intermediates, such as 2GB.")
 @click.option("--profile", default="cpu", show_default=True, help="Device whose costs are assumed.")
 @click.option("--no-index-checks", is_flag=True, help="Leave out range checks of gathered indices.")
-@click.option("--check", "arch", metavar="ARCH",
-              help="Compile the Triton kernels for sm_90, sm_80 or gfx942 and print what they use.")  # fmt: skip
+@click.option(
+    "--check",
+    "arch",
+    metavar="ARCH",
+    help="Compile the Triton kernels for sm_90, sm_80 or gfx942; print what they use.",
+)
 @_answers
 def compile_command(
     spec: str,

@@ -197,7 +197,7 @@ def _run(compiled: Compiled, layer: str, bind: Mapping[str, Value]) -> types.Mod
 
 
 def _reduce(compiled: Compiled, layer: str, bind: Mapping[str, Value], attribute: str) -> Any:
-    """Pickle as (sources, layer, hyperparameters, options): rebuilt by the version that unpickles."""
+    """Pickle as (sources, layer, hyperparameters, options), rebuilt by whoever unpickles."""
     files = tuple((source.path, source.text) for source in compiled.spec.sources)
     recipe = (files, layer, tuple(sorted(bind.items())), compiled.options, attribute)
 

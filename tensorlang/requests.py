@@ -1,4 +1,4 @@
-"""What a user may ask for on the command line or in Python, parsed; and the errors for bad requests."""
+"""What a user may ask for on the command line or in Python, parsed; errors for bad requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tensorlang.syntax.parse import parse
 
 
 class BadRequest(TypeError):
-    """A layer, hyperparameter, input or option that does not exist, or a value that cannot be one."""
+    """A layer, hyperparameter, input or option that does not exist, or an impossible value."""
 
 
 class BadShape(ValueError):
@@ -27,7 +27,7 @@ _MEMORY = re.compile(r"\s*(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?B?)\s*", re
 
 
 def binds(texts: Iterable[str]) -> dict[str, Any]:
-    """`["d=64", "Block.heads=4"]` as the mapping that `compile` takes; values as the language has them."""
+    """`["d=64", "Block.heads=4"]` as `compile` takes it; values as the language writes them."""
     out: dict[str, Any] = {}
     for text in texts:
         found = _BIND.fullmatch(text)

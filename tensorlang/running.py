@@ -49,10 +49,7 @@ def run_layer(
     module = getattr(spec, chosen)(**own)
     program = program_of(module)
     inputs = _inputs(program, given, np.random.default_rng(seed))
-    if reference:
-        results = reference_module(module)(*inputs)
-    else:
-        results = _run(module, inputs)
+    results = reference_module(module)(*inputs) if reference else _run(module, inputs)
     results = results if isinstance(results, tuple) else (results,)
     return dict(zip(program.outputs, results, strict=True))
 

@@ -1,4 +1,4 @@
-"""A tree of dataclasses as indented text: the `ast` and `program` forms of --emit. Spans are left out."""
+"""A tree of dataclasses as indented text, spans left out: --emit ast and --emit program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare every target of a spec with the reference evaluator, values and gradients, on random inputs."""
+"""Compare every target of a spec with the reference evaluator: values and gradients."""
 
 from __future__ import annotations
 
