@@ -268,7 +268,7 @@ class InputDecl:
 
 @dataclass(frozen=True, slots=True)
 class ParamDecl:
-    """`[frozen] param A[..], B[..] ~ initialiser [as factorisation]`; initialiser None if `~` is missing."""
+    """`[frozen] param A[..], B[..] ~ initialiser [as factorisation]`; either is None if missing."""
 
     tensors: tuple[Declared, ...]
     frozen: bool
@@ -328,7 +328,7 @@ class ScatterKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """`T[i, j] = expr`, `output Y[i] = expr`, `Y[n], Z[n] = f(X)` (several targets), `T[..] += expr`."""
+    """`T[i] = expr`, `output Y[i] = expr`, `Y[n], Z[n] = f(X)` (several targets), `T[i] += e`."""
 
     targets: tuple[Declared, ...]
     scatter: ScatterKind | None
