@@ -10,7 +10,7 @@ from tensorlang.library import modes
 from tensorlang.library.transform import Transform
 
 
-def compute(x: Any, *, sizes: tuple[int, ...], norm: str) -> Any:
+def compute(x: Any, *, sizes: tuple[int, ...], norm: Any) -> Any:
     first = x.ndim - len(sizes)
     for k, size in enumerate(sizes):
         x = modes.full(x, first + k, size)

@@ -15,7 +15,7 @@ def dtype(args: tuple[Dtype, ...]) -> Dtype | str:
     return Dtype.REAL
 
 
-def compute(x: Any, *, sizes: tuple[int, ...], norm: str) -> Any:
+def compute(x: Any, *, sizes: tuple[int, ...], norm: Any) -> Any:
     first = x.ndim - len(sizes)
     for k, size in enumerate(sizes[:-1]):
         x = modes.full(x, first + k, size)

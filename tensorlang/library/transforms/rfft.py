@@ -17,7 +17,7 @@ def dtype(args: tuple[Dtype, ...]) -> Dtype | str:
     return Dtype.COMPLEX
 
 
-def compute(x: Any, *, sizes: tuple[int, ...], norm: str) -> Any:
+def compute(x: Any, *, sizes: tuple[int, ...], norm: Any) -> Any:
     first = x.ndim - len(sizes)
     y = np.fft.rfftn(x, axes=range(first, x.ndim), norm=norm)
     for k, size in enumerate(sizes[:-1]):
