@@ -1,0 +1,84 @@
+"""Configurations of launches: blocks, warps and pipeline stages by family, precision and head size.
+
+Chosen by rule, never tuned at a first call. Every row is compiled for sm_90 without a spill
+(tests/test_triton_compile.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tensorlang.backends.triton.kernel_ir import Config
+
+PRECISIONS = ("half", "float", "double", "interpreter")
+Row = tuple[int, int, int, int]  # BM, BN, warps, stages
+
+
+def pieces(size: int) -> tuple[tuple[int, int], ...]:
+    """Split a head size into powers of two of at least 16, as (offset, block): 96 = 64 + 32.
+
+    Three pieces at most; beyond that one padded block is cheaper.
+    """
+    total = -(-size // 16) * 16
+    out = []
+    offset = 0
+    for block in (256, 128, 64, 32, 16):
+        while total - offset >= block:
+            out.append((offset, block))
+            offset += block
+    if len(out) > 2 and out != [(0, 256)]:
+        power = 1 << (total - 1).bit_length()
+        return ((0, power),)
+    return tuple(out)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionConfigs:
+    """Rows by kernel, precision and widest head size that they serve."""
+
+    rows: dict[str, dict[str, tuple[tuple[int, Row], ...]]]
+
+    def row(self, kernel: str, precision: str, width: int) -> Row:
+        if precision == "interpreter":
+            return (16, 16, 4, 1)
+        for most, row in self.rows[kernel][precision]:
+            if width <= most:
+                return row
+        raise AssertionError((kernel, precision, width))
+
+    def configs(self, kernel: str, width: int) -> tuple[Config, ...]:
+        """The configurations of PRECISIONS, in that order."""
+        out = []
+        for precision in PRECISIONS:
+            bm, bn, warps, stages = self.row(kernel, precision, width)
+            named = {"BM": bm, "BN": bn}
+            wanted = {"delta": ("BM",)}.get(kernel, ("BM", "BN"))
+            out.append(Config(tuple((b, named[b]) for b in wanted), warps, stages))
+        return tuple(out)
+
+
+WIDEST_HEAD = 256
+ATTENTION = AttentionConfigs(
+    {
+        "forward": {
+            "half": ((64, (128, 64, 4, 3)), (128, (128, 64, 8, 2)), (256, (64, 64, 8, 1))),
+            "float": ((64, (64, 32, 4, 2)), (128, (64, 32, 8, 1)), (256, (32, 16, 8, 1))),
+            "double": ((64, (32, 32, 4, 1)), (128, (16, 16, 4, 1)), (256, (16, 16, 4, 1))),
+        },
+        "delta": {
+            "half": ((256, (64, 64, 4, 1)),),
+            "float": ((256, (64, 64, 4, 1)),),
+            "double": ((256, (32, 32, 4, 1)),),
+        },
+        "keys": {
+            "half": ((64, (64, 128, 8, 2)), (128, (64, 64, 8, 2)), (256, (32, 64, 8, 1))),
+            "float": ((64, (32, 64, 8, 1)), (128, (16, 32, 8, 1)), (256, (16, 16, 8, 1))),
+            "double": ((64, (16, 32, 4, 1)), (128, (16, 16, 4, 1)), (256, (16, 16, 4, 1))),
+        },
+        "queries": {
+            "half": ((64, (128, 64, 8, 2)), (128, (64, 64, 8, 2)), (256, (64, 32, 8, 1))),
+            "float": ((64, (64, 32, 8, 1)), (128, (32, 16, 8, 1)), (256, (16, 16, 8, 1))),
+            "double": ((64, (32, 16, 4, 1)), (128, (16, 16, 4, 1)), (256, (16, 16, 4, 1))),
+        },
+    }
+)
