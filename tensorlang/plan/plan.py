@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tensorlang.check.program import Program
 from tensorlang.ir.nodes import Node, NodeId, Read
+from tensorlang.size import Size
 from tensorlang.source import Span
 
 Slot = int
@@ -41,7 +42,7 @@ class Attention:
     mask: Read | None
     bias: Read | None
     scale: float
-    sizes: tuple[object, ...]
+    sizes: tuple[Size, ...]
     batch: tuple[int, ...]
     query: tuple[int, ...]
     key: tuple[int, ...]
@@ -121,7 +122,9 @@ class Plan:
     consts: tuple[tuple[str, Slot, NodeId], ...]
     regions: tuple[Region, ...]
     outputs: tuple[Slot, ...]
-    shapes: dict[Slot, tuple[object, ...]] = field(default_factory=dict)
+    shapes: dict[Slot, tuple[Size, ...]] = field(default_factory=dict)
+    leaves: dict[Slot, Node] = field(default_factory=dict)
+    """The nodes of inputs, params and consts: their shapes, dtypes and values."""
 
 
 @dataclass(frozen=True, slots=True)

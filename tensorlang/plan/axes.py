@@ -1,0 +1,250 @@
+"""The order in which the axes of values lie in memory: so that products are plain GEMMs.
+
+Inputs, params, consts and outputs keep the declared order. Readers say what they would like, from
+the back; then every step takes the order that its kind leaves, free choices going by the wishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tensorlang.dtype import Dtype
+from tensorlang.ir.nodes import (
+    Affine,
+    At,
+    Contract,
+    Gather,
+    Group,
+    Iota,
+    Merge,
+    Node,
+    Pointwise,
+    Read,
+    Reduce,
+    Scalar,
+    Scan,
+    Scatter,
+    Softmax,
+    Subscript,
+)
+from tensorlang.ir.reads import read_indices, rename_read, substitute
+from tensorlang.plan.builder import is_simple
+from tensorlang.plan.plan import (
+    AnyStep,
+    Attention,
+    AttentionStep,
+    ProjectionsStep,
+    Slot,
+    Step,
+)
+from tensorlang.size import Size
+
+Shapes = dict[Slot, tuple[tuple[Size, ...], Dtype]]
+Order = tuple[int, ...]
+
+
+def in_memory(
+    steps: Sequence[AnyStep],
+    fixed: Iterable[Slot],
+    shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]],
+) -> tuple[list[AnyStep], Shapes]:
+    """The same steps with the axes of every value in the order chosen, and their shapes."""
+    kept = set(fixed)
+    for step in steps:
+        if isinstance(step, Step) and isinstance(step.node.op, Merge):
+            kept.add(step.node.reads[0].node)
+    layout = _Layout(kept, shapes)
+    layout.wish(steps)
+    out = [layout.place(step) for step in steps]
+    placed: Shapes = {}
+    for slot, (sizes, dtype) in shapes.items():
+        order = layout.orders.get(slot)
+        placed[slot] = (sizes if order is None else tuple(sizes[a] for a in order), dtype)
+    return out, placed
+
+
+@dataclass(slots=True)
+class _Layout:
+    fixed: set[Slot]
+    shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]]
+    wishes: dict[Slot, Order] = field(default_factory=dict)
+    orders: dict[Slot, Order] = field(default_factory=dict)
+
+    # --- wishes, from the back ---
+    def wish(self, steps: Sequence[AnyStep]) -> None:
+        for step in steps:
+            if isinstance(step, AttentionStep):
+                self._wish_attention(step.attention)
+        for step in reversed(steps):
+            match step:
+                case ProjectionsStep(projections):
+                    self._wish_product(projections[0].node)
+                case Step(node=Node(op=Contract()) as node):
+                    self._wish_product(node)
+                case Step(out=out, node=Node(op=Pointwise()) as node):
+                    self._pass_on(out, node)
+                case _:
+                    pass
+
+    def _wish(self, read: Read, rank: Mapping[int, tuple[int, int]]) -> None:
+        if is_simple(read):
+            indices = [s.index for s in read.subscripts if isinstance(s, At)]
+            axes = sorted(range(len(indices)), key=lambda axis: rank[indices[axis]])
+            self.wishes.setdefault(read.node, tuple(axes))
+
+    def _wish_attention(self, a: Attention) -> None:
+        groups = (a.batch, (*a.query, *a.key), (*a.feature, *a.value))
+        rank = {i: (g, k) for g, group in enumerate(groups) for k, i in enumerate(group)}
+        for read in (a.q, a.k, a.v):
+            self._wish(read, rank)
+
+    def _wish_product(self, node: Node) -> None:
+        if len(node.reads) != 2 or not node.bound:
+            return
+        left, right = (set(read_indices(read)) for read in node.reads)
+        for read in node.reads:
+            rank = {}
+            for place, index in enumerate(read_indices(read)):
+                shared = index in left and index in right
+                group = 1 if not shared else 2 if index >= node.rank else 0
+                rank[index] = (group, place)
+            self._wish(read, rank)
+
+    def _pass_on(self, out: Slot, node: Node) -> None:
+        wish = self.wishes.get(out)
+        if wish is None:
+            return
+        for read in node.reads:
+            if is_simple(read) and len(read.subscripts) == node.rank:
+                self._wish(read, {index: (0, place) for place, index in enumerate(wish)})
+
+    # --- orders, from the front ---
+    def place(self, step: AnyStep) -> AnyStep:
+        match step:
+            case ProjectionsStep(projections):
+                placed = []
+                for p in projections:
+                    self.orders[p.out] = self._order(p.out, p.node)
+                    placed.append(replace(p, node=self._moved(p.node, self.orders[p.out])))
+                return ProjectionsStep(tuple(placed))
+            case AttentionStep(out, attention):
+                return replace(step, attention=self._attention(out, attention))
+            case Step(out, node):
+                self.orders[out] = self._order(out, node)
+                return replace(step, node=self._moved(node, self.orders[out]))
+
+    def _order(self, out: Slot, node: Node) -> Order:
+        declared = tuple(range(node.rank))
+        if out in self.fixed:
+            return declared
+        match node.op:
+            case Contract() if len(node.reads) == 2 and node.bound:
+                return self._product(out, node)
+            case Contract() | Pointwise():
+                return self._following(node, self.wishes.get(out, declared))
+            case Softmax() | Scan() | Reduce():
+                return self._after(node, node.reads[0], declared)
+            case _:
+                return declared
+
+    def _product(self, out: Slot, node: Node) -> Order:
+        """Batch axes, those of the left operand, those of the right: what a batched GEMM leaves."""
+        left, right = (self._indices(read) for read in node.reads)
+        if left is None or right is None:
+            return tuple(range(node.rank))
+        shared = [i for i in left if i in right and i < node.rank]
+        groups = [
+            shared,
+            [i for i in left if i not in right and i < node.rank],
+            [i for i in right if i not in left and i < node.rank],
+        ]
+        wish = self.wishes.get(out)
+        if wish is not None:
+            groups = [sorted(group, key=wish.index) for group in groups]
+        order = [i for group in groups for i in group]
+        return (*order, *(i for i in range(node.rank) if i not in order))
+
+    def _following(self, node: Node, otherwise: Order) -> Order:
+        """The order of the first operand that has all axes."""
+        for read in node.reads:
+            indices = self._indices(read)
+            if indices is not None and set(range(node.rank)) <= set(indices):
+                return tuple(i for i in indices if i < node.rank)
+        return otherwise
+
+    def _after(self, node: Node, read: Read, otherwise: Order) -> Order:
+        indices = self._indices(read)
+        if indices is None:
+            return otherwise
+        order = [i for i in indices if i < node.rank]
+        return (*order, *(i for i in range(node.rank) if i not in order))
+
+    def _indices(self, read: Read) -> list[int] | None:
+        """Local indices of a plain read in memory order; None if it is no plain read."""
+        if not is_simple(read):
+            return None
+        subscripts = self._permuted(read).subscripts
+        return [s.index for s in subscripts if isinstance(s, At)]
+
+    # --- rewriting ---
+    def _moved(self, node: Node, order: Order) -> Node:
+        names = {axis: place for place, axis in enumerate(order)}
+        op = node.op
+        match op:
+            case Pointwise(expr):
+                op = Pointwise(substitute(expr, lambda leaf: _iota(leaf, names)))
+            case Softmax(axes, log):
+                op = Softmax(tuple(sorted(names[axis] for axis in axes)), log)
+            case Scan(kind, axis):
+                op = Scan(kind, names[axis])
+            case Scatter(kind, targets):
+                op = Scatter(kind, tuple(self._subscripts(target) for target in targets))
+            case _:
+                pass
+        reads = tuple(self._permuted(rename_read(read, names)) for read in node.reads)
+        sizes = (*(node.sizes[axis] for axis in order), *node.sizes[node.rank :])
+        return Node(op, reads, sizes, node.rank, node.dtype)
+
+    def _attention(self, out: Slot, a: Attention) -> Attention:
+        order = a.out_axes
+        indices = self._indices(a.q)
+        if out not in self.fixed and indices is not None:
+            first = min((indices.index(i) for i in a.query if i in indices), default=0)
+            after = [i for i in a.batch if i in indices and indices.index(i) > first]
+            before = [i for i in indices if i in a.batch and i not in after]
+            lacking = [i for i in a.batch if i not in indices]
+            wanted = (*lacking, *before, *a.query, *after, *a.value)
+            order = tuple(i for i in wanted if i in a.out_axes)
+            assert len(order) == len(a.out_axes), (order, a)
+        self.orders[out] = tuple(a.out_axes.index(i) for i in order)
+        return replace(
+            a,
+            q=self._permuted(a.q),
+            k=self._permuted(a.k),
+            v=self._permuted(a.v),
+            mask=None if a.mask is None else self._permuted(a.mask),
+            bias=None if a.bias is None else self._permuted(a.bias),
+            out_axes=order,
+        )
+
+    def _permuted(self, read: Read) -> Read:
+        order = self.orders.get(read.node)
+        subscripts = self._subscripts(read.subscripts)
+        if order is not None:
+            subscripts = tuple(subscripts[axis] for axis in order)
+        return Read(read.node, subscripts, read.fill)
+
+    def _subscripts(self, subscripts: Iterable[Subscript]) -> tuple[Subscript, ...]:
+        out: list[Subscript] = []
+        for subscript in subscripts:
+            match subscript:
+                case Gather(read, boundary):
+                    out.append(Gather(self._permuted(read), boundary))
+                case At() | Group() | Affine():
+                    out.append(subscript)
+        return tuple(out)
+
+
+def _iota(leaf: Scalar, names: Mapping[int, int]) -> Scalar:
+    return Iota(names[leaf.index]) if isinstance(leaf, Iota) else leaf

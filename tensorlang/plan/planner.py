@@ -1,0 +1,365 @@
+"""graph → plan: every node becomes steps, products become trees of pairs, attentions one step.
+
+The walk is repeated for every regime of sizes; axes.py then chooses how values lie in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tensorlang.dtype import Dtype
+from tensorlang.ir.graph import Graph
+from tensorlang.ir.nodes import (
+    At,
+    Call,
+    Const,
+    Contract,
+    Input,
+    Node,
+    NodeId,
+    Param,
+    Pointwise,
+    Read,
+)
+from tensorlang.ir.reads import read_indices, redirect, redirect_read, rename_read
+from tensorlang.options import Options
+from tensorlang.plan.attention import Match, attentions, bias_expression
+from tensorlang.plan.axes import in_memory
+from tensorlang.plan.builder import Builder, Names, Problem, Target, Trees, is_simple
+from tensorlang.plan.cost import cost, made, used
+from tensorlang.plan.grid import middle
+from tensorlang.plan.naming import value_names
+from tensorlang.plan.order import Tree
+from tensorlang.plan.plan import (
+    AnyStep,
+    Attention,
+    AttentionStep,
+    Plan,
+    Regime,
+    Region,
+    Slot,
+    Threshold,
+)
+from tensorlang.plan.profile import PROFILES
+from tensorlang.plan.projections import merge_projections
+from tensorlang.plan.regimes import regimes
+from tensorlang.size import Size, symbols
+from tensorlang.source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What every regime starts from."""
+
+    graph: Graph
+    alive: tuple[NodeId, ...]
+    matches: Mapping[NodeId, Match]
+    absorbed: frozenset[NodeId]
+    slots: Mapping[NodeId, Slot]
+    names: Mapping[NodeId, str]
+
+
+def plan(graph: Graph, options: Options) -> Plan:
+    """Plan one layer: steps, their order, trees by size regime, axes in memory, expected cost."""
+    draft = _draft(graph)
+    problems: list[Problem] = []
+    chosen = regimes(_collect(draft, problems), problems, options)
+    dynamic = [dim.name for dim in graph.program.dynamic]
+    shapes: dict[Slot, tuple[tuple[Size, ...], Dtype]] = {}
+    made_regimes = []
+    free = len(draft.slots)
+    for thresholds, trees in chosen:
+        builder = _build(draft, _replay(trees), free)
+        free = builder.free
+        made_regimes.append(_regime(draft, builder, thresholds, options, dynamic))
+        shapes.update(made_regimes[-1][1])
+    region = Region(
+        tuple(draft.slots[node] for node in _bound(graph, draft.alive)),
+        tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs)),
+        tuple(regime for regime, _ in made_regimes),
+        "torch",
+        "plain torch",
+        _spans(graph, graph.outputs),
+    )
+    ours = _plan(draft, region, shapes)
+    if options.target == "triton":
+        from tensorlang.plan.fuse import fuse  # only this target needs it
+
+        fused: Plan = fuse(ours, options)
+        return fused
+    return ours
+
+
+# --- the walk ------------------------------------------------------------------------------------
+def _draft(graph: Graph) -> _Draft:
+    alive = graph.alive()
+    readers = alive_readers(graph, alive)
+    matches = attentions(graph, alive, readers)
+    absorbed = frozenset(node for match in matches.values() for node in match.absorbed)
+    leaves = _leaves(graph, alive)
+    steps = [node for node in alive if node not in absorbed and node not in leaves]
+    slots = {node: slot for slot, node in enumerate([*leaves, *steps])}
+    names = value_names(graph, [*leaves, *steps], readers)
+    return _Draft(graph, tuple(steps), matches, absorbed, slots, names)
+
+
+def alive_readers(graph: Graph, alive: Sequence[NodeId]) -> dict[NodeId, list[NodeId]]:
+    """Readers that are alive, in order."""
+    out: dict[NodeId, list[NodeId]] = {}
+    for node in alive:
+        for operand in graph.operands(node):
+            out.setdefault(operand, []).append(node)
+    return out
+
+
+def _leaves(graph: Graph, alive: Sequence[NodeId]) -> dict[NodeId, None]:
+    """Inputs, params and consts: all inputs and params, alive or not."""
+    consts = [node for node in alive if isinstance(graph.node(node).op, Const)]
+    return dict.fromkeys((*graph.inputs, *graph.params.values(), *consts))
+
+
+def _build(draft: _Draft, trees: Trees, free: int) -> Builder:
+    graph = draft.graph
+    kinds = Param | Const
+    weights = frozenset(s for n, s in draft.slots.items() if isinstance(graph.node(n).op, kinds))
+    names = Names()
+    for name in draft.names.values():
+        names.fresh(name)
+    builder = Builder(trees, weights, free, names, dict(draft.slots))
+    for node, slot in draft.slots.items():
+        builder.shapes[slot] = (graph.node(node).shape, graph.node(node).dtype)
+    done: set[NodeId] = set()
+    for identity in draft.alive:
+        if identity in done:
+            continue
+        if isinstance(graph.node(identity).op, Call):
+            done.update(_call(draft, builder, identity))
+        elif identity in draft.matches:
+            _attend(draft, builder, identity, draft.matches[identity])
+        else:
+            _plain(draft, builder, identity)
+    return builder
+
+
+def _target(draft: _Draft, identity: NodeId) -> Target:
+    spans = draft.graph.provenance(identity).spans
+    return Target(draft.slots[identity], draft.names[identity], spans)
+
+
+def _plain(draft: _Draft, builder: Builder, identity: NodeId) -> None:
+    node = redirect(draft.graph.node(identity), draft.slots.__getitem__)
+    target = _target(draft, identity)
+    if not isinstance(node.op, Contract) or not node.reads:
+        builder.emit(node, target)
+        return
+    op, output, reads = node.op, tuple(range(node.rank)), list(node.reads)
+    mentioned = {index for read in reads for index in read_indices(read)}
+    if not mentioned.issuperset(range(len(node.sizes))):
+        # an index that no read has: product first, then copies along it or their sum
+        known = tuple(index for index in output if index in mentioned)
+        name = builder.names.fresh(target.name)
+        part = Target(None, name, target.spans)
+        slot = builder.contract(reads, node.sizes, known, node.dtype, part, 1, op.semiring)
+        whole = Read(slot, tuple(At(index) for index in known))
+        left = (node.sizes[index] for index in node.bound if index not in mentioned)
+        sizes = (*node.shape, *left)
+        builder.emit(Node(op, (whole,), sizes, node.rank, node.dtype), target)
+        return
+    builder.contract(reads, node.sizes, output, node.dtype, target, op.coefficient, op.semiring)
+
+
+def _call(draft: _Draft, builder: Builder, identity: NodeId) -> list[NodeId]:
+    """All outputs of one call of a sub-layer, adjacent."""
+    graph = draft.graph
+    node = graph.node(identity)
+    assert isinstance(node.op, Call), node
+    together: list[NodeId] = []
+    for other in draft.alive[draft.alive.index(identity) :] if node.reads else draft.alive:
+        op = graph.node(other).op
+        if (
+            isinstance(op, Call)
+            and (op.sub, op.signature) == (node.op.sub, node.op.signature)
+            and graph.node(other).reads == node.reads
+        ):
+            together.append(other)
+    for other in together:
+        builder.emit(redirect(graph.node(other), draft.slots.__getitem__), _target(draft, other))
+    return together
+
+
+def _attend(draft: _Draft, builder: Builder, identity: NodeId, match: Match) -> None:
+    """The steps of an attention: what forms q, k and v, the fused step, what multiplies it."""
+    graph, target = draft.graph, _target(draft, identity)
+    node = graph.node(identity)
+    assert isinstance(node.op, Contract), node
+    sizes = match.sizes
+    spans = graph.provenance(match.softmax).spans
+    base = draft.names[identity]
+
+    def slotted(read: Read) -> Read:
+        return redirect_read(read, draft.slots.__getitem__)
+
+    def side(reads: Sequence[Read], kept: Sequence[int], name: str) -> Read:
+        """One tensor over those of `kept` that the reads mention."""
+        own = [slotted(read) for read in reads]
+        mentioned = {index for read in own for index in read_indices(read)}
+        if len(own) == 1 and mentioned <= set(kept) and is_simple(own[0]):
+            return own[0]
+        output = tuple(index for index in kept if index in mentioned)
+        kind = max(graph.node(read.node).dtype for read in reads)
+        into = Target(None, builder.names.fresh(f"{base}_{name}"), spans)
+        slot = builder.contract(own, sizes, output, kind, into)
+        return Read(slot, tuple(At(index) for index in output))
+
+    q = side(match.queries, (*match.batch, *match.query, *match.feature), "queries")
+    k = side(match.keys, (*match.batch, *match.key, *match.feature), "keys")
+    v = side(match.values, (*match.batch, *match.key, *match.value), "values")
+    mask = None if match.mask is None else slotted(match.mask)
+    bias = _bias(draft, builder, match, f"{base}_bias", spans)
+    out_axes = (*match.batch, *match.query, *match.value)
+    whole = out_axes and set(out_axes) == set(range(node.rank)) and not match.others
+    direct = whole and node.op.coefficient == 1
+    slot = draft.slots[identity] if direct else builder.slot()
+    if direct:
+        out_axes = tuple(range(node.rank))
+    name = base if direct else builder.names.fresh(f"{base}_attended")
+    order = (*match.batch, *match.query, *match.key, *match.feature, *match.value)
+    local = {index: position for position, index in enumerate(order)}
+
+    def moved(read: Read) -> Read:
+        return rename_read(read, local)
+
+    def numbers(indices: Sequence[int]) -> tuple[int, ...]:
+        return tuple(local[index] for index in indices)
+
+    attention = Attention(
+        moved(q),
+        moved(k),
+        moved(v),
+        None if mask is None else moved(mask),
+        None if bias is None else moved(bias),
+        match.scale,
+        tuple(sizes[index] for index in order),
+        numbers(match.batch),
+        numbers(match.query),
+        numbers(match.key),
+        numbers(match.feature),
+        numbers(match.value),
+        numbers(out_axes),
+    )
+    builder.steps.append(AttentionStep(slot, attention, name, target.spans if direct else spans))
+    builder.shapes[slot] = (tuple(sizes[index] for index in out_axes), node.dtype)
+    if direct:
+        return
+    attended = Read(slot, tuple(At(index) for index in out_axes))
+    reads = [attended, *(slotted(read) for read in match.others)]
+    output = tuple(range(node.rank))
+    builder.contract(reads, sizes, output, node.dtype, target, node.op.coefficient)
+
+
+def _bias(
+    draft: _Draft, builder: Builder, match: Match, name: str, spans: tuple[Span, ...]
+) -> Read | None:
+    """A step that forms what is added to the logits, over the indices that it mentions."""
+    if match.bias is None:
+        return None
+    expr, positions = bias_expression(match.bias)
+    reads = [redirect_read(match.bias_reads[k], draft.slots.__getitem__) for k in positions]
+    mentioned = {index for read in reads for index in read_indices(read)}
+    axes = tuple(i for i in (*match.batch, *match.query, *match.key) if i in mentioned)
+    local = {index: position for position, index in enumerate(axes)}
+    node = Node(
+        Pointwise(expr),
+        tuple(rename_read(read, local) for read in reads),
+        tuple(match.sizes[index] for index in axes),
+        len(axes),
+        Dtype.REAL,
+    )
+    slot = builder.emit(node, Target(None, builder.names.fresh(name), spans))
+    return Read(slot, tuple(At(index) for index in axes))
+
+
+# --- regimes -------------------------------------------------------------------------------------
+def _collect(draft: _Draft, problems: list[Problem]) -> Sequence[str]:
+    """Walk once to find the products whose order is to be chosen; returns the dynamic sizes."""
+
+    def first(problem: Problem) -> Tree:
+        problems.append(problem)
+        count = len(problem.product.operands)
+        return ((0, 1), *((number + 1, count + number - 1) for number in range(1, count - 1)))
+
+    _build(draft, first, len(draft.slots))
+    names = {name for problem in problems for size in problem.sizes for name in symbols(size)}
+    return sorted(names)
+
+
+def _replay(trees: Sequence[Tree]) -> Trees:
+    """Give out trees in the order in which the walk asks for them."""
+    left = iter(trees)
+    return lambda problem: next(left)
+
+
+def _regime(
+    draft: _Draft,
+    builder: Builder,
+    thresholds: tuple[Threshold, ...],
+    options: Options,
+    dynamic: Sequence[str],
+) -> tuple[Regime, dict[Slot, tuple[Size, ...]]]:
+    graph = draft.graph
+    outputs = tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs))
+    inputs = tuple(draft.slots[node] for node in graph.inputs)
+    profile = PROFILES[options.profile]
+    point = middle(dynamic, options)
+    params = frozenset(draft.slots[node] for node in graph.params.values())
+    steps = merge_projections(builder.steps, params, builder.shapes, profile, point)
+    steps = needed(steps, outputs)
+    fixed = (*(draft.slots[node] for node in _leaves(graph, list(draft.slots))), *outputs)
+    steps, shapes = in_memory(steps, fixed, builder.shapes)
+    expected = cost(steps, inputs, outputs, shapes, point)
+    sizes = {slot: shape for slot, (shape, _) in shapes.items()}
+    return Regime(tuple(steps), thresholds, expected), sizes
+
+
+def needed(steps: Sequence[AnyStep], outputs: Sequence[Slot]) -> list[AnyStep]:
+    """Steps whose values reach an output, and all outputs of a call one of whose is needed."""
+    wanted = set(outputs)
+    kept: list[AnyStep] = []
+    for step in reversed(steps):
+        if any(slot in wanted for slot in made(step)):
+            wanted.update(used(step))
+            kept.append(step)
+    return kept[::-1]
+
+
+def _bound(graph: Graph, alive: Sequence[NodeId]) -> list[NodeId]:
+    """Inputs, params and consts that steps read."""
+    read = {operand for node in alive for operand in graph.operands(node)}
+    read.update(graph.outputs)
+    kinds = Input | Param | Const
+    return [node for node in sorted(read) if isinstance(graph.node(node).op, kinds)]
+
+
+def _plan(draft: _Draft, region: Region, shapes: dict[Slot, tuple[Size, ...]]) -> Plan:
+    graph = draft.graph
+    leaves = _leaves(graph, [n for n in draft.slots if isinstance(graph.node(n).op, Const)])
+    consts = tuple(
+        (draft.names[node], draft.slots[node], node)
+        for node in leaves
+        if isinstance(graph.node(node).op, Const)
+    )
+    return Plan(
+        program=graph.program,
+        inputs=tuple(draft.slots[node] for node in graph.inputs),
+        params=tuple((name, draft.slots[node]) for name, node in graph.params.items()),
+        consts=consts,
+        regions=(region,),
+        outputs=tuple(draft.slots[node] for node in graph.outputs),
+        shapes=dict(sorted(shapes.items())),
+        leaves={draft.slots[node]: graph.node(node) for node in leaves},
+    )
+
+
+def _spans(graph: Graph, nodes: Sequence[NodeId]) -> tuple[Span, ...]:
+    return tuple(dict.fromkeys(s for node in nodes for s in graph.provenance(node).spans))

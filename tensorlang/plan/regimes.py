@@ -1,0 +1,210 @@
+"""Which trees for which sizes: candidates priced on a grid, a few kept, thresholds fitted.
+
+As few as stay within 15 % of the best on 95 % of the grid, at most four.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from tensorlang.options import Options
+from tensorlang.plan.builder import Problem
+from tensorlang.plan.grid import Point, grid, number
+from tensorlang.plan.order import Tree, best, candidates, largest, price
+from tensorlang.plan.plan import Threshold
+from tensorlang.plan.profile import PROFILES
+from tensorlang.size import Size
+
+Trees = tuple[Tree, ...]
+Choice = tuple[tuple[Threshold, ...], Trees]
+
+_MOST = 4
+_SLACK = 1.15
+_SHARE = 0.95
+_MOST_TREES = 6  # distinct trees of one product that are carried
+
+
+def regimes(names: Sequence[str], problems: Sequence[Problem], options: Options) -> list[Choice]:
+    """Trees for every problem under each regime, its thresholds all to hold; the last has none."""
+    if not problems:
+        return [((), ())]
+    points = grid(names, options)
+    per_problem = [_trees(problem, points, options) for problem in problems]
+    settings = _settings(problems, per_problem, points, options)
+    seconds = [
+        [
+            sum(
+                _seconds(problem, tree, point, options)
+                for problem, tree in zip(problems, setting, strict=True)
+            )
+            for point in points
+        ]
+        for setting in settings
+    ]
+    kept = _cover(seconds)
+    if len(kept) == 1:
+        return [((), settings[kept[0]])]
+    chosen = _fitted(kept, seconds, points, names)
+    return [(thresholds, settings[k]) for k, thresholds in chosen]
+
+
+def _trees(problem: Problem, points: Sequence[Point], options: Options) -> list[list[Tree]]:
+    """Per point the trees of a product, cheapest first; those beyond the memory bound last."""
+    pool: dict[Tree, None] = {}
+    wanted = _spread(points, 5)
+    for point in wanted:
+        pool.update(dict.fromkeys(candidates(problem.product, _numbers(problem.sizes, point))))
+    limit = options.memory
+    out: list[list[Tree]] = []
+    for point in points:
+        sizes = _numbers(problem.sizes, point)
+        keys = {
+            tree: (
+                limit is not None and largest(problem.product, tree, sizes) > limit,
+                _seconds(problem, tree, point, options),
+            )
+            for tree in pool
+        }
+        out.append(sorted(pool, key=keys.__getitem__)[:_MOST_TREES])
+    return out
+
+
+def _settings(
+    problems: Sequence[Problem],
+    per_problem: Sequence[list[list[Tree]]],
+    points: Sequence[Point],
+    options: Options,
+) -> list[Trees]:
+    """The best tree of every product at each point, each combination once."""
+    out: dict[Trees, None] = {}
+    for k in range(len(points)):
+        out[tuple(trees[k][0] for trees in per_problem)] = None
+    return list(out)
+
+
+def _cover(seconds: list[list[float]]) -> list[int]:
+    """Few settings that are near the best nearly everywhere, greedily; a tie is the first."""
+    count = len(seconds[0])
+    least = [min(column) for column in zip(*seconds, strict=True)]
+    now = [float("inf")] * count
+    kept: list[int] = []
+    while len(kept) < _MOST:
+        near = sum(now[p] <= _SLACK * least[p] for p in range(count))
+        if near >= _SHARE * count:
+            break
+
+        def regret(k: int, now: list[float] = now) -> tuple[int, float]:
+            joined = [min(now[p], seconds[k][p]) for p in range(count)]
+            far = sum(joined[p] > _SLACK * least[p] for p in range(count))
+            return far, sum(joined[p] / least[p] for p in range(count))
+
+        choice = min((k for k in range(len(seconds)) if k not in kept), key=regret, default=None)
+        if choice is None:
+            break
+        kept.append(choice)
+        now = [min(now[p], seconds[choice][p]) for p in range(count)]
+    return kept
+
+
+# --- thresholds ----------------------------------------------------------------------------------
+def _fitted(
+    kept: list[int], seconds: list[list[float]], points: Sequence[Point], names: Sequence[str]
+) -> list[tuple[int, tuple[Threshold, ...]]]:
+    """A decision list: each regime but the last holds where one threshold does."""
+    left = list(range(len(points)))
+    out: list[tuple[int, tuple[Threshold, ...]]] = []
+    rest = list(kept)
+    while len(rest) > 1 and left:
+        found = None
+        for k in rest:
+            others = [other for other in rest if other != k]
+            gain = [_loss(k, p, seconds) - min(_loss(o, p, seconds) for o in others) for p in left]
+            for threshold, inside in _cuts([points[p] for p in left], names):
+                total = sum(g for g, here in zip(gain, inside, strict=True) if here)
+                if found is None or total < found[0] - 1e-9:
+                    found = (total, k, threshold, inside)
+        if found is None or found[0] > -1e-6:
+            break
+        _, k, threshold, inside = found
+        out.append((k, (threshold,)))
+        rest.remove(k)
+        left = [p for p, here in zip(left, inside, strict=True) if not here]
+    everywhere = left or range(len(points))
+    last = min(rest, key=lambda k: sum(_loss(k, p, seconds) for p in everywhere))
+    out.append((last, ()))
+    return out
+
+
+def _loss(setting: int, point: int, seconds: list[list[float]]) -> float:
+    """How much longer than the best, as a ratio that does not run away."""
+    best_here = min(row[point] for row in seconds)
+    return min(10.0, seconds[setting][point] / best_here)
+
+
+def _cuts(points: Sequence[Point], names: Sequence[str]) -> Iterator[tuple[Threshold, list[bool]]]:
+    """Thresholds on a size or a product of sizes, at powers of two, in both directions."""
+    for count in range(1, len(names) + 1):
+        for chosen in itertools.combinations(names, count):
+            monomial = tuple((name, 1) for name in chosen)
+            values = [_value(point, chosen) for point in points]
+            bounds = sorted({_between(a, b) for a, b in itertools.pairwise(sorted(set(values)))})
+            for bound in bounds:
+                yield (
+                    Threshold(((monomial, 1), ((), -bound))),
+                    [value >= bound for value in values],
+                )
+                yield (
+                    Threshold(((monomial, -1), ((), bound - 1))),
+                    [value < bound for value in values],
+                )
+
+
+def _value(point: Point, names: Sequence[str]) -> int:
+    out = 1
+    for name in names:
+        out *= point[name]
+    return out
+
+
+def _between(a: int, b: int) -> int:
+    """A round number in (a, b]: near the geometric middle, a power of two if there is one."""
+    middle = math.isqrt(a * b)
+    power: int = 1 << max(0, middle.bit_length() - 1)
+    for candidate in (power, 2 * power):
+        if a < candidate <= b:
+            return candidate
+    return max(a + 1, min(b, middle))
+
+
+# --- prices --------------------------------------------------------------------------------------
+def _seconds(problem: Problem, tree: Tree, point: Point, options: Options) -> float:
+    return _price(problem, tree, tuple(_numbers(problem.sizes, point).items()), options.profile)
+
+
+@lru_cache(maxsize=65536)
+def _price(problem: Problem, tree: Tree, sizes: tuple[tuple[int, int], ...], profile: str) -> float:
+    return price(problem.product, tree, dict(sizes), PROFILES[profile])
+
+
+def _numbers(sizes: Sequence[Size], point: Point) -> dict[int, int]:
+    return {index: number(size, point) for index, size in enumerate(sizes)}
+
+
+def _spread(points: Sequence[Point], count: int) -> list[Point]:
+    """A few points from all over the grid: its ends, its middle."""
+    if len(points) <= count:
+        return list(points)
+    return [points[round(k * (len(points) - 1) / (count - 1))] for k in range(count)]
+
+
+def best_seconds(problem: Problem, point: Point, options: Options) -> float:
+    """Seconds of the best tree at a point."""
+    return _best(problem, tuple(_numbers(problem.sizes, point).items()), options.profile)
+
+
+@lru_cache(maxsize=16384)
+def _best(problem: Problem, sizes: tuple[tuple[int, int], ...], profile: str) -> float:
+    return best(problem.product, dict(sizes), PROFILES[profile])[1]
