@@ -234,7 +234,7 @@ def run_command(
     if output is not None:
         import numpy as np  # only here: the other commands need not wait for it
 
-        np.savez(output, **results)
+        np.savez(output, **results)  # type: ignore[arg-type]
     facts = [(n, str(tuple(v.shape)), str(v.dtype), *_moments(v)) for n, v in results.items()]
     head = ("output", "shape", "dtype", "mean", "min", "max")
     if style == "json":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy
 
@@ -24,7 +24,7 @@ from tensorlang.size import Size
 from tensorlang.source import Span
 
 Sizes = Mapping[str, Size]
-Count = int | sympy.Expr
+Count: TypeAlias = int | sympy.Expr
 
 
 def explain(layer: object, **shapes: Sequence[int]) -> Explanation:
@@ -257,7 +257,7 @@ def _call_totals(
     for given, read in zip(program.inputs, step.node.reads, strict=True):
         for axis, size in zip(given.axes, scope.plan.shapes[read.node], strict=True):
             if isinstance(axis.size, sympy.Symbol):
-                sizes[axis.size.name] = scope.size(size)  # type: ignore[arg-type]
+                sizes[axis.size.name] = scope.size(size)
     inner = _totals(compiled, callee, call.signature, sizes)
     times = 1 if stages is None else stages
     return {**inner, "flops": inner["flops"] * times, "bytes": inner["bytes"] * times}

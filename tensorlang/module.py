@@ -168,7 +168,7 @@ def _specialise(facade: Any, bind: Mapping[str, Value]) -> type:
             "_program": own._program,
         },
     )
-    made.__reduce_ex__ = _reduce(compiled, facade._layer, bind, _FACADE)  # type: ignore[method-assign,assignment]
+    made.__reduce_ex__ = _reduce(compiled, facade._layer, bind, _FACADE)  # type: ignore[method-assign]
     return made
 
 
@@ -202,7 +202,7 @@ def _reduce(compiled: Compiled, layer: str, bind: Mapping[str, Value], attribute
     recipe = (files, layer, tuple(sorted(bind.items())), compiled.options, attribute)
 
     def __reduce_ex__(self: nn.Module, protocol: object) -> Any:
-        state = self.__getstate__()
+        state = self.__getstate__()  # type: ignore[no-untyped-call]
         return rebuild, recipe, state
 
     return __reduce_ex__

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 import sympy
 
@@ -393,7 +394,7 @@ class Sub:
     span: Span
 
 
-Value = bool | int | float | str | tuple["Value", ...] | sympy.Expr
+Value: TypeAlias = "bool | int | float | str | tuple[Value, ...] | sympy.Expr"
 
 
 @dataclass(frozen=True, slots=True)

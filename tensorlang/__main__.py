@@ -1,0 +1,5 @@
+"""`python -m tensorlang` is the `tensorlang` command."""
+
+from tensorlang.cli import main
+
+main()

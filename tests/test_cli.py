@@ -1,0 +1,171 @@
+"""The command line: every command on real files, its output in a pipe, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from tensorlang.cli import tensorlang
+from tensorlang.driver import STAGES
+from tests.example_cases import EXAMPLES
+
+AXIAL = str(EXAMPLES / "axial.tl")
+WRONG = "layer L(d = 4):\n    input X[n, d]\n    output Y[n, d] = X + Z\n"
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(tensorlang, list(arguments))
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> str:
+    path = tmp_path / "wrong.tl"
+    path.write_text(WRONG)
+    return str(path)
+
+
+@pytest.mark.parametrize("target", ["torch", "triton"])
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.tl")), ids=lambda path: path.stem)
+def test_compile_with_no_other_option_works_for_every_example(
+    example: Path, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _run("compile", str(example), "--target", target)
+    assert result.exit_code == 0, result.output
+    written = (tmp_path / f"{example.stem}_{target}.py").read_text()
+    compile(written, example.stem, "exec")
+    assert "import tensorlang" not in written
+
+
+def test_two_compilations_in_two_processes_give_the_same_bytes(tmp_path: Path) -> None:
+    made = []
+    for seed in ("1", "2"):
+        out = tmp_path / f"{seed}.py"
+        command = [sys.executable, "-m", "tensorlang", "compile", AXIAL, "-o", str(out)]
+        subprocess.run(command, check=True, env={"PYTHONHASHSEED": seed, "PATH": ""})
+        made.append(out.read_bytes())
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "kernels"])
+def test_every_stage_prints(stage: str) -> None:
+    result = _run("compile", AXIAL, "--emit", stage, "--layer", "AxialAttention", "-o", "-")
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout) > 200
+
+
+def test_kernels_print_for_triton_and_are_refused_for_torch() -> None:
+    assert _run("compile", AXIAL, "--emit", "kernels", "--target", "triton").exit_code == 0
+    refused = _run("compile", AXIAL, "--emit", "kernels")
+    assert refused.exit_code == 2
+    assert "--target triton" in refused.stderr
+
+
+def test_a_wrong_spec_is_exit_code_1_with_text_on_stderr(wrong: str) -> None:
+    for command in ("compile", "check", "run", "explain", "verify", "graph"):
+        result = _run(command, wrong)
+        assert result.exit_code == 1, command
+        assert result.stderr.startswith(f"{wrong}:3:26: error[E0201]")
+        assert result.stdout == ""
+
+
+def test_diagnostics_as_json_go_to_stdout(wrong: str) -> None:
+    result = _run("check", wrong, "--format", "json")
+    assert result.exit_code == 1
+    (found,) = json.loads(result.stdout)
+    assert (found["code"], found["line"], found["column"]) == ("E0201", 3, 26)
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compile", "nowhere.tl"],
+        ["compile", AXIAL, "--target", "fortran"],
+        ["compile", AXIAL, "--emit", "nothing"],
+        ["compile", AXIAL, "--bind", "z=3"],
+        ["compile", AXIAL, "--bind", "d"],
+        ["compile", AXIAL, "--bind", "d=1)\n"],
+        ["compile", AXIAL, "--layer", "Nothing"],
+        ["compile", AXIAL, "--without", "nothing"],
+        ["compile", AXIAL, "--range", "n=5"],
+        ["compile", AXIAL, "--memory", "lots"],
+        ["compile", AXIAL, "--dtype", "float13"],
+        ["compile", AXIAL, "--check", "sm_90"],
+        ["run", AXIAL],
+        ["run", AXIAL, "--layer", "AxialAttention", "Z=1,2"],
+        ["run", AXIAL, "--layer", "AxialAttention", "X=1,2"],
+        ["explain", AXIAL, "X=1,2,3,256"],
+        ["graph", AXIAL],
+    ],
+    ids=lambda arguments: " ".join(arguments[:1] + arguments[2:]).replace("\n", "\\n"),
+)
+def test_a_wrong_command_is_exit_code_2_and_says_why(arguments: list[str]) -> None:
+    result = _run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert "Error: " in result.stderr
+
+
+def test_bind_takes_values_as_the_language_writes_them(tmp_path: Path) -> None:
+    grassmann = str(EXAMPLES / "grassmann.tl")
+    out = str(tmp_path / "out.npz")
+    result = _run(
+        "run", grassmann, "--layer", "GrassmannMixing", "--bind", "offsets=[1, 3]", "--bind",
+        "GrassmannMixing.d=2^3", "--bind", "r=4", "H=2,5,8", "-o", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert np.load(out)["G"].shape == (2, 5, 8)
+
+
+def test_run_reads_arrays_and_agrees_with_the_reference(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((4, 2)))
+    np.save(tmp_path / "s.npy", np.random.default_rng(1).standard_normal((9, 2)))
+    kde = str(EXAMPLES / "kernel_density.tl")
+    arrays = [f"X={tmp_path}/x.npy", f"S={tmp_path}/s.npy"]
+    results = []
+    for extra in ([], ["--reference"]):
+        out = str(tmp_path / f"out{len(extra)}.npz")
+        assert _run("run", kde, *arrays, "-o", out, *extra).exit_code == 0
+        results.append(np.load(out)["L"])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-4)
+
+
+def test_explain_and_verify_say_what_they_found() -> None:
+    explained = _run("explain", AXIAL, "--layer", "AxialAttention", "X=2,64,256")
+    assert explained.exit_code == 0
+    assert "flops" in explained.stdout
+    data = json.loads(_run("explain", AXIAL, "--format", "json").stdout)
+    assert [layer["layer"] for layer in data] == ["AxialAttention", "AxialBlock", "AxialPair"]
+    verified = _run("verify", str(EXAMPLES / "norms.tl"), "--bind", "d=5")
+    assert verified.exit_code == 0, verified.output
+    assert "WRONG" not in verified.stdout
+
+
+def test_fmt_checks_writes_and_keeps_comments(tmp_path: Path) -> None:
+    path = tmp_path / "layer.tl"
+    path.write_text("layer L(d=4):  # four\n  input X[n,d]\n  output Y[n,d]=X*2\n")
+    assert _run("fmt", "--check", str(path)).exit_code == 1
+    assert _run("fmt", str(path)).exit_code == 0
+    assert "# four" in path.read_text()
+    assert _run("fmt", "--check", str(path)).exit_code == 0
+
+
+@pytest.mark.parametrize("form", ["text", "json", "dot", "svg"])
+def test_graph_prints_in_every_form(form: str, tmp_path: Path) -> None:
+    out = tmp_path / "graph"
+    assert _run("graph", AXIAL, "-l", "AxialPair", "--as", form, "-o", str(out)).exit_code == 0
+    assert out.read_text()
+
+
+@pytest.mark.parametrize("command", sorted(tensorlang.commands))
+def test_help_shows_an_example(command: str) -> None:
+    result = _run(command, "--help")
+    assert result.exit_code == 0
+    assert f"tensorlang {command} " in result.output
