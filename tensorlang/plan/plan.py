@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tensorlang.check.program import Program
-from tensorlang.ir.nodes import Array, Node, NodeId, Read
+from tensorlang.ir.nodes import Node, NodeId, Read
 from tensorlang.size import Size
 from tensorlang.source import Span
 
