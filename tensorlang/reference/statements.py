@@ -1,0 +1,100 @@
+"""Statements: equations and scatters, in chunks of the index space, and calls of sub-layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_never
+
+import numpy as np
+
+from tensorlang.check.program import (
+    Axis,
+    ComputedAt,
+    Const,
+    Contribution,
+    Expr,
+    Index,
+    Scatter,
+    ScatterOp,
+    Table,
+    free_indices,
+    subscript_indices,
+)
+from tensorlang.dtype import Dtype
+from tensorlang.reference.arrays import TYPES, Numpy, least, most
+from tensorlang.reference.chunks import chunks
+from tensorlang.reference.expressions import Space, field_of, place_of
+from tensorlang.reference.field import Field, aligned, both, constant, union
+
+
+def indices_of(axes: Sequence[Axis]) -> tuple[Index, ...]:
+    return tuple(index for axis in axes for index in axis.indices)
+
+
+def equation(
+    axes: Sequence[Axis],
+    dtype: Dtype,
+    body: Expr,
+    sizes: Mapping[str, int],
+    tensors: Mapping[str, Any],
+) -> Any:
+    """The tensor with these axes that holds the body's values."""
+    space = Space(Numpy(), tensors, sizes, {})
+    indices = indices_of(axes)
+    out = np.empty([space.length(index) for index in indices], TYPES[dtype])
+    for part in chunks(indices, [body], space):
+        where = tuple(slice(*part.range(index)) for index in indices)
+        out[where] = part.arrays.cast(aligned(field_of(body, part), indices), dtype)
+    return out.reshape([space.size(axis.size) for axis in axes])
+
+
+def const(declared: Const, sizes: Mapping[str, int], tensors: Mapping[str, Any]) -> Any:
+    if isinstance(declared.value, Table):
+        shape = [Space(Numpy(), {}, sizes, {}).size(axis.size) for axis in declared.axes]
+        return np.asarray(declared.value.entries, TYPES[declared.dtype]).reshape(shape)
+    return equation(declared.axes, declared.dtype, declared.value, sizes, tensors)
+
+
+def scatter(statement: Scatter, sizes: Mapping[str, int], tensors: Mapping[str, Any]) -> Any:
+    """Combine all contributions; cells that nothing lands on are 0."""
+    space = Space(Numpy(), tensors, sizes, {})
+    shape = [space.size(axis.size) for axis in statement.axes]
+    kind = TYPES[statement.dtype]
+    match statement.op:
+        case ScatterOp.SUM:
+            out = np.zeros(shape, kind)
+        case ScatterOp.MAX:
+            out = np.full(shape, least(kind), kind)
+        case ScatterOp.MIN:
+            out = np.full(shape, most(kind), kind)
+        case _:
+            assert_never(statement.op)
+    reached = np.zeros(shape, np.bool_)
+    for contribution in statement.contributions:
+        subscripts = [i for s in contribution.subscripts for i in subscript_indices(s)]
+        indices = union((subscripts, free_indices(contribution.body)))
+        computed = [s.value for s in contribution.subscripts if isinstance(s, ComputedAt)]
+        for part in chunks(indices, [contribution.body, *computed], space):
+            _land(statement, contribution, part, out, reached)
+    return np.where(reached, out, np.zeros((), kind))
+
+
+def _land(
+    statement: Scatter, contribution: Contribution, space: Space, out: Any, reached: Any
+) -> None:
+    """Add one contribution's values of one part of the index space to `out`, in place."""
+    inside: Field | None = None
+    positions = []
+    for axis, subscript in enumerate(contribution.subscripts):
+        place = (statement.name, axis, out.shape[axis])
+        position, within = place_of(subscript, place, space, inside)
+        positions.append(position)
+        inside = both(inside, within)
+    indices = union((union(p.indices for p in positions), free_indices(contribution.body)))
+    shape = [space.length(index) for index in indices]
+    body = field_of(contribution.body, space, inside)
+    values = np.broadcast_to(aligned(body, indices), shape)
+    keep = np.broadcast_to(aligned(inside or constant(True), indices), shape)
+    cells = tuple(np.broadcast_to(aligned(p, indices), shape)[keep] for p in positions)
+    space.arrays.land(statement.op, out, cells, space.arrays.cast(values[keep], statement.dtype))
+    reached[cells] = True
