@@ -2,7 +2,7 @@
 
 Local indices of a node: 0 … rank-1 are its axes in order, rank … are the bound ones (summed,
 landing, transformed). `sizes` gives the size of each. Names do not exist here; they and the spans
-live in the graph's provenance table. Two nodes with equal fields are the same node (hash-consing, graph.py).
+live in the graph's provenance table. Nodes with equal fields are one node (hash-consing, graph.py).
 """
 
 from __future__ import annotations
@@ -242,6 +242,7 @@ class Call:
     sub: str
     signature: str
     output: int
+    site: int = 0  # tells apart calls of a sub-layer that draws at random, else 0
 
 
 Op = (
