@@ -1,0 +1,168 @@
+"""The body of one printed function: its lines, its local names, and what each slot holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tensorlang.backends.torch.layout import statement
+from tensorlang.backends.torch.names import Names
+from tensorlang.backends.torch.operand import Operand, Value
+from tensorlang.backends.torch.sizes import PRIMARY, UNARY, Text, bound, size_text
+from tensorlang.plan.plan import Slot
+from tensorlang.size import Size
+
+
+class Module(Protocol):
+    """What a body asks of its file: functions of the library, by name, and functions of its own."""
+
+    def require(self, function: str) -> str: ...
+    def require_import(self, line: str) -> None: ...
+    def require_text(self, text: str) -> None: ...
+    def fresh(self, name: str) -> str: ...
+    def taken(self) -> frozenset[str]: ...
+    def define(self, text: str) -> None: ...
+    def define_operator(self, operator: str, mask: str) -> None: ...
+
+
+@dataclass
+class Body:
+    """Statements at an indentation. `device` and `dtype` are expressions for the module's own.
+
+    `training` says whether the module is in training mode; `symbols` names the variables that
+    hold dynamic sizes. `results` fixes the names of values that several branches define.
+    """
+
+    file: Module
+    names: Names
+    device: str = "None"
+    dtype: str = "torch.get_default_dtype()"
+    training: str = "self.training"
+    indent: int = 8
+    index_checks: bool = True
+    lines: list[str] = field(default_factory=list)
+    values: dict[Slot, Value] = field(default_factory=dict)
+    symbols: dict[str, str] = field(default_factory=dict)
+    ranges: dict[str, str] = field(default_factory=dict)
+    source_names: dict[Slot, str] = field(default_factory=dict)
+    axis_names: dict[Slot, tuple[str, ...]] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
+    results: dict[Slot, str] = field(default_factory=dict)
+
+    def line(self, text: str) -> None:
+        self.lines.extend(statement(text, self.indent))
+
+    def comment(self, text: str) -> None:
+        self.lines.append(f"{' ' * self.indent}# {text}")
+
+    def assign(self, name: str, text: str) -> str:
+        """Bind a fresh local name; returns it."""
+        fresh = self.names.fresh(name)
+        self.line(f"{fresh} = {text}")
+        return fresh
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Statements under `head`; what is cached inside is forgotten after it."""
+        self.line(head)
+        self.indent += 4
+        kept = dict(self.ranges), dict(self.values), set(self.checked), self.names.copy()
+        yield
+        self.ranges, self.values, self.checked, self.names = kept
+        self.indent -= 4
+
+    def nested(self) -> Body:
+        """The body of a module-level function of `rows`, `sizes` and `tensors`."""
+        names = Names((*self.file.taken(), "rows", "sizes", "tensors"))
+        return Body(self.file, names, "rows.device", self.dtype, "False", 4, index_checks=False)
+
+    # --- sizes ---
+    def symbol(self, name: str) -> str:
+        assert name in self.symbols, (name, self.symbols)
+        return self.symbols[name]
+
+    def size_text(self, size: Size) -> Text:
+        return size_text(size, self.symbol)
+
+    def size(self, size: Size, least: int = UNARY) -> str:
+        return bound(self.size_text(size), least)
+
+    def sizes(self, sizes: Sequence[Size]) -> str:
+        return ", ".join(self.size_text(size)[0] for size in sizes)
+
+    def arange(self, size: Size) -> str:
+        """A variable that holds 0 … size-1."""
+        text = self.size_text(size)[0]
+        if text not in self.ranges:
+            hint = f"{text}_range" if text.isidentifier() else f"range_{text}"
+            if not hint.isidentifier():
+                hint = "positions"
+            self.ranges[text] = self.assign(hint, f"torch.arange({text}, device={self.device})")
+        return self.ranges[text]
+
+    def shifted(self, text: str, offset: Size) -> Text:
+        """text + offset."""
+        if offset == 0:
+            return text, PRIMARY
+        shown, _ = self.size_text(offset if isinstance(offset, int) and offset >= 0 else offset)
+        if isinstance(offset, int) and offset < 0:
+            return f"{text} - {-offset}", 3
+        return f"{text} + {shown}", 3
+
+    # --- values ---
+    def whole(self, slot: Slot, labels: Sequence[int]) -> Operand:
+        """A slot read as it is, axis k under labels[k]."""
+        value = self.values[slot]
+        memory = tuple(labels[axis] for axis in value.memory)
+        return Operand(value.text, tuple(labels), memory, value.dtype)
+
+    def store(
+        self, slot: Slot, name: str, operand: Operand, axes: Sequence[int], shape: Sequence[Size]
+    ) -> None:
+        """Bind a slot to an operand whose labels are `axes` in this order."""
+        assert operand.labels == tuple(axes), (operand, axes)
+        fresh = self.results.get(slot) or self.names.fresh(name)
+        text = operand.text
+        if _enclosed(text):
+            text = text[1:-1]
+        if fresh != text:
+            self.line(f"{fresh} = {text}")
+        memory = tuple(tuple(axes).index(label) for label in operand.memory)
+        self.values[slot] = Value(fresh, tuple(shape), memory, operand.dtype)
+
+    def axis_text(self, slot: Slot, axis: int) -> str:
+        """Which axis of what, for messages: "axis n of X"."""
+        names = self.axis_names.get(slot)
+        shown = names[axis] if names is not None and axis < len(names) else str(axis)
+        return f"axis {shown} of {self.source_names.get(slot, 'a tensor')}"
+
+    def hold(self, operand: Operand, name: str) -> Operand:
+        """Give a compound expression a name of its own."""
+        if operand.text.isidentifier():
+            return operand
+        return Operand(
+            self.assign(name, operand.text), operand.labels, operand.memory, operand.dtype
+        )
+
+
+def _enclosed(text: str) -> bool:
+    """Whether one pair of parentheses holds all of it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return False
+    depth = 0
+    for place, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if depth == 0 and place < len(text) - 1:
+            return False
+    return "," not in text or _inner_commas(text)
+
+
+def _inner_commas(text: str) -> bool:
+    depth = 0
+    for char in text[1:-1]:
+        depth += (char in "([{") - (char in ")]}")
+        if char == "," and depth == 0:
+            return False
+    return True

@@ -1,0 +1,215 @@
+"""A layer as the text of an nn.Module: constructor, initial values, constants, forward methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tensorlang.backends.torch.constants import dtype_text, expression
+from tensorlang.backends.torch.file import File
+from tensorlang.backends.torch.forward import Foreign, Method, forward
+from tensorlang.backends.torch.initial import reset_lines
+from tensorlang.backends.torch.layout import statement
+from tensorlang.backends.torch.names import attribute, identifier, is_attribute
+from tensorlang.check.program import Param, Value
+from tensorlang.dtype import Dtype
+from tensorlang.ir.nodes import Array, Const
+from tensorlang.options import Options
+from tensorlang.plan.plan import Slot, Unit
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """A constant of a class: its buffer, the module-level master, its values."""
+
+    buffer: str
+    master: str
+    array: Array
+    dtype: Dtype
+
+
+def class_text(
+    file: File, unit: Unit, classes: Mapping[str, str], options: Options, foreign: Foreign | None
+) -> str:
+    """The class statement. `classes` gives the printed name of each class of the file."""
+    constants, slots = _constants(file, unit, classes[unit.class_name])
+    out = [f"class {classes[unit.class_name]}(nn.Module):"]
+    doc = unit.program.docstring or f"Layer {unit.program.layer}."
+    out += docstring(doc, 4)
+    hypers = ", ".join(f"{name} = {_shown(value)}" for name, value in unit.program.hypers)
+    if hypers:
+        out += ["", *(f"    # {line}" for line in _wrapped(hypers, 94))]
+    out += ["", *_constructor(file, unit, classes, constants, options)]
+    reset = reset_lines(file, unit.program)
+    if unit.program.params:
+        out += ["", *_reset(unit, reset)]
+    if constants or any(p.dtype is Dtype.COMPLEX for p in unit.program.params):
+        out += ["", *_apply(unit, constants)]
+    forms = [(s, f"_forward_{identifier(s)}") for s in sorted(unit.plans) if s]
+    names = dict(forms)
+    for signature in ["", *sorted(s for s in unit.plans if s)]:
+        method = Method(file, unit, options, slots[signature], foreign)
+        name = names.get(signature, "forward")
+        out += ["", *forward(method, unit.plans[signature], name, forms if not signature else ())]
+    return "\n".join(out)
+
+
+def docstring(text: str, indent: int) -> list[str]:
+    """A docstring whose content is exactly the text; triple quotes where nothing needs escapes."""
+    margin = " " * indent
+    lines = text.split("\n")
+    plain = all(line.isprintable() for line in lines) and "\\" not in text and '"""' not in text
+    if not plain or text.endswith('"') or not text.strip():
+        return statement(repr(text), indent)
+    if len(lines) == 1:
+        return [f'{margin}"""{text}"""']
+    return [f'{margin}"""{lines[0]}', *lines[1:-1], f'{lines[-1]}"""']
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    return repr(value)
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    lines, line = [], ""
+    for word in text.split(" "):
+        if line and len(line) + 1 + len(word) > room:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+# --- the constructor -----------------------------------------------------------------------------
+def _constructor(
+    file: File,
+    unit: Unit,
+    classes: Mapping[str, str],
+    constants: list[_Constant],
+    options: Options,
+) -> list[str]:
+    default = "None" if options.dtype is None else f"torch.{identifier(options.dtype)}"
+    kind = "torch.dtype | None" if options.dtype is None else "torch.dtype"
+    out = [
+        "    def __init__(",
+        f"        self, device: torch.device | str | None = None, dtype: {kind} = {default}",
+        "    ) -> None:",
+        "        super().__init__()",
+    ]
+    body: list[str] = []
+    if any(p.dtype is Dtype.COMPLEX for p in unit.program.params) or any(
+        c.dtype is Dtype.COMPLEX for c in constants
+    ):
+        body.append("complex_dtype = (dtype or torch.get_default_dtype()).to_complex()")
+    for param in unit.program.params:
+        body.append(_parameter(param))
+    for sub, name, count in unit.subs:
+        body.append(_child(sub, classes[name], count))
+    for constant in constants:
+        cast = {Dtype.REAL: "dtype or torch.get_default_dtype()", Dtype.COMPLEX: "complex_dtype"}
+        to = f"device, {cast[constant.dtype]}" if constant.dtype in cast else "device"
+        value = f"{constant.master}.to({to})"
+        body.append(f'self.register_buffer("{constant.buffer}", {value}, persistent=False)')
+    if unit.program.params:
+        body.append("self.reset_parameters()")
+    for line in body:
+        out += statement(line, 8)
+    return out
+
+
+def _parameter(param: Param) -> str:
+    sizes = [axis.size for axis in param.axes]
+    assert all(isinstance(size, int) for size in sizes), param
+    dtype = "dtype=dtype" if param.dtype is Dtype.REAL else "dtype=complex_dtype"
+    shape = ", ".join(map(str, sizes)) if sizes else "()"
+    frozen = ", requires_grad=False" if param.frozen else ""
+    value = f"nn.Parameter(torch.empty({shape}, device=device, {dtype}){frozen})"
+    if is_attribute(param.name):
+        return f"self.{param.name} = {value}"
+    return f"self.register_parameter({param.name!r}, {value})"
+
+
+def _child(name: str, class_name: str, count: int | None) -> str:
+    value = f"{class_name}(device=device, dtype=dtype)"
+    if count is not None:
+        value = f"nn.ModuleList({value} for _ in range({count}))"
+    if is_attribute(name):
+        return f"self.{name} = {value}"
+    return f"self.add_module({name!r}, {value})"
+
+
+def _reset(unit: Unit, lines: list[str]) -> list[str]:
+    first = attribute(unit.program.params[0].name)
+    out = [
+        "    @torch.no_grad()",
+        "    def reset_parameters(self) -> None:",
+        '        """Draw initial values: a seed gives the same on every device, in every dtype."""',
+        f"        if {first}.is_meta:",
+        "            return",
+    ]
+    for line in lines:
+        out += statement(line, 8)
+    return out
+
+
+# --- constants -----------------------------------------------------------------------------------
+def _constants(
+    file: File, unit: Unit, class_name: str
+) -> tuple[list[_Constant], dict[str, dict[Slot, str]]]:
+    """Every constant once, and per signature what slot is which buffer."""
+    found: dict[Array, _Constant] = {}
+    slots: dict[str, dict[Slot, str]] = {}
+    taken = {param.name for param in unit.program.params} | {sub for sub, _, _ in unit.subs}
+    for signature in sorted(unit.plans):
+        plan = unit.plans[signature]
+        slots[signature] = {}
+        for name, slot, _ in plan.consts:
+            leaf = plan.leaves[slot]
+            assert isinstance(leaf.op, Const), leaf
+            array = leaf.op.array
+            if array not in found:
+                buffer, count = f"_{identifier(name).lstrip('_')}", 2
+                while buffer in taken:
+                    buffer, count = f"_{identifier(name).lstrip('_')}_{count}", count + 1
+                taken.add(buffer)
+                master = file.fresh(f"_{class_name}{buffer}".upper())
+                found[array] = _Constant(buffer, master, array, leaf.dtype)
+                text, needs = expression(array.value)
+                if needs:
+                    file.require("_float64")
+                file.constant(f"{master} = {text}")
+            slots[signature][slot] = f"self.{found[array].buffer}"
+    return list(found.values()), slots
+
+
+def _apply(unit: Unit, constants: list[_Constant]) -> list[str]:
+    """Casts: constants from their float64 masters, complex parameters by their two parts."""
+    out = ["    def _apply(self, fn, recurse=True):"]
+    if any(p.dtype is Dtype.COMPLEX for p in unit.program.params):
+        out += [
+            "        # complex parameters are moved and cast as pairs of reals",
+            "        def parts(x):",
+            "            if not x.is_complex():",
+            "                return fn(x)",
+            "            y = fn(torch.view_as_real(x))",
+            "            y = y if y.dtype in (torch.float32, torch.float64) else y.float()",
+            "            return torch.view_as_complex(y.contiguous())",
+            "",
+            "        super()._apply(parts, recurse)",
+        ]
+    else:
+        out.append("        super()._apply(fn, recurse)")
+    cast = [c for c in constants if c.dtype >= Dtype.REAL]
+    if cast:
+        out.append("        # from their float64 masters, so that .double() is exact")
+    for constant in cast:
+        buffer = f"self.{constant.buffer}"
+        out += statement(f"{buffer} = {constant.master}.to({buffer}.device, {buffer}.dtype)", 8)
+    out.append("        return self")
+    return out
+
+
+__all__ = ["class_text", "docstring", "dtype_text"]

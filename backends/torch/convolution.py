@@ -1,0 +1,303 @@
+"""Contractions over windows of one operand as F.conv1d, conv2d, conv3d.
+
+position = stride * out + dilation * k + offset, k summed with a filter. Borders: `else 0` is
+padding, wrap, clamp and reflect read a padded copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy
+
+from tensorlang.backends.torch.body import Body
+from tensorlang.backends.torch.indexing import brought_inside
+from tensorlang.backends.torch.operand import Operand, contiguous, grouped
+from tensorlang.backends.torch.reads import read_operand
+from tensorlang.backends.torch.windows import bounded
+from tensorlang.check.program import Boundary
+from tensorlang.dtype import Dtype
+from tensorlang.ir.nodes import Affine, At, Node, Read
+from tensorlang.size import Size, same, simplest
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """A spatial axis of the data: where it stands, its size, and the affine form."""
+
+    place: int
+    size: Size
+    out: int
+    count: Size
+    stride: int
+    inner: int
+    width: int
+    dilation: int
+    offset: Size
+    boundary: Boundary
+
+    @property
+    def reach(self) -> int:
+        return self.dilation * (self.width - 1)
+
+    @property
+    def length(self) -> Size:
+        """Cells that the windows cover, first to last."""
+        return simplest(self.stride * (self.count - 1) + self.reach + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Roles:
+    batch: tuple[int, ...]
+    group: tuple[int, ...]
+    channel: tuple[int, ...]
+    feature: tuple[int, ...]
+
+
+def convolution(body: Body, node: Node) -> Operand | None:
+    """The contraction as a convolution, or None where it is not one."""
+    for data, kernel in (node.reads, node.reads[::-1]):
+        axes = _spatial(body, node, data)
+        if axes is None:
+            continue
+        roles = _roles(node, data, kernel, axes)
+        if roles is not None:
+            return _printed(body, node, data, kernel, axes, roles)
+    return None
+
+
+def _spatial(body: Body, node: Node, data: Read) -> list[_Axis] | None:
+    shape = body.values[data.node].shape
+    found: list[_Axis] = []
+    for place, subscript in enumerate(data.subscripts):
+        match subscript:
+            case At():
+                continue
+            case Affine(((a, step_a), (b, step_b)), offset, boundary):
+                if (a < node.rank) == (b < node.rank):
+                    return None
+                out, stride, inner, dilation = (
+                    (a, step_a, b, step_b) if a < node.rank else (b, step_b, a, step_a)
+                )
+                width = node.sizes[inner]
+                if stride < 1 or dilation < 1 or not isinstance(width, int):
+                    return None
+                if boundary is Boundary.ELSE and (data.fill or not isinstance(offset, int)):
+                    return None
+                axis = _Axis(
+                    place,
+                    shape[place],
+                    out,
+                    node.sizes[out],
+                    stride,
+                    inner,
+                    width,
+                    dilation,
+                    offset,
+                    boundary,
+                )
+                found.append(axis)
+            case _:
+                return None
+    used = [label for axis in found for label in (axis.out, axis.inner)]
+    if not 1 <= len(found) <= 3 or len(set(used)) != len(used):
+        return None
+    return found
+
+
+def _roles(node: Node, data: Read, kernel: Read, axes: Sequence[_Axis]) -> _Roles | None:
+    """Which labels are batch, groups, summed channels and output features."""
+    if not all(isinstance(s, At) for s in kernel.subscripts):
+        return None
+    mine = [s.index for s in data.subscripts if isinstance(s, At)]
+    theirs = [s.index for s in kernel.subscripts if isinstance(s, At)]
+    spatial = {axis.out for axis in axes} | {axis.inner for axis in axes}
+    if len(set(mine)) != len(mine) or len(set(theirs)) != len(theirs):
+        return None
+    if spatial & set(mine) or not {axis.inner for axis in axes} <= set(theirs):
+        return None
+    if {axis.out for axis in axes} & set(theirs):
+        return None
+    theirs = [i for i in theirs if i not in spatial]
+    shared = [i for i in mine if i in theirs]
+    alone = [i for i in (*mine, *theirs) if i not in shared and i >= node.rank]
+    if alone:
+        return None
+    return _Roles(
+        tuple(i for i in mine if i not in theirs),
+        tuple(i for i in shared if i < node.rank),
+        tuple(i for i in shared if i >= node.rank),
+        tuple(i for i in theirs if i not in mine),
+    )
+
+
+def _printed(
+    body: Body,
+    node: Node,
+    data: Read,
+    kernel: Read,
+    axes: Sequence[_Axis],
+    roles: _Roles,
+) -> Operand:
+    def size(label: int) -> str:
+        if label >= 0:
+            return body.size_text(node.sizes[label])[0]
+        axis = axes[-1 - label]
+        copied = axis.boundary not in (Boundary.INSIDE, Boundary.ELSE)
+        return body.size_text(axis.length if copied else axis.size)[0]
+
+    # the data, its spatial axes under labels -1, -2, …
+    value = body.values[data.node]
+    stand_in = {axis.place: -1 - k for k, axis in enumerate(axes)}
+    labels = [
+        stand_in[place] if place in stand_in else s.index
+        for place, s in enumerate(data.subscripts)
+        if place in stand_in or isinstance(s, At)
+    ]
+    x = Operand(value.text, tuple(labels), tuple(labels[a] for a in value.memory), value.dtype)
+    x = _of_dtype(body, x, node.dtype)
+    for axis in axes:
+        if axis.boundary not in (Boundary.INSIDE, Boundary.ELSE):
+            x = _gathered(body, x, axis, stand_in[axis.place])
+    channels = [*roles.group, *roles.channel]
+    groups = [list(roles.batch), channels, *([stand_in[axis.place]] for axis in axes)]
+    x_text = grouped(x, groups, size)
+    w = _of_dtype(body, read_operand(body, kernel, node.sizes), node.dtype)
+    filters = [*roles.group, *roles.feature]
+    w_groups = [filters, list(roles.channel), *([axis.inner] for axis in axes)]
+    w_text = grouped(w, w_groups, size)
+
+    x_text, padding, cuts = _bordered(body, axes, x_text)
+    arguments = [x_text, w_text]
+    for name, numbers, default in (
+        ("stride", [axis.stride for axis in axes], 1),
+        ("padding", padding, 0),
+        ("dilation", [axis.dilation for axis in axes], 1),
+    ):
+        if any(number != default for number in numbers):
+            same_all = len(set(numbers)) == 1
+            arguments.append(
+                f"{name}={numbers[0] if same_all else '(' + ', '.join(map(str, numbers)) + ')'}"
+            )
+    if roles.group:
+        count = " * ".join(size(i) for i in roles.group)
+        arguments.append(f"groups={count}")
+    text = f"F.conv{len(axes)}d({', '.join(arguments)})"
+    if any(cuts):
+        text = f"{text}[:, :, {', '.join(cut or ':' for cut in cuts)}]"
+    return _split(text, node, roles, axes, size)
+
+
+def _of_dtype(body: Body, operand: Operand, dtype: Dtype) -> Operand:
+    if operand.dtype == dtype:
+        return operand
+    shown = body.dtype if dtype is Dtype.REAL else f"{body.dtype}.to_complex()"
+    return Operand(f"{operand.text}.to({shown})", operand.labels, operand.memory, dtype)
+
+
+def _gathered(body: Body, x: Operand, axis: _Axis, label: int) -> Operand:
+    """A copy that holds the positions of all windows one after the other."""
+    length = body.size_text(axis.length)[0]
+    start = body.size_text(axis.offset)[0]
+    stop = body.size_text(simplest(axis.length + axis.offset))[0]
+    span = f"{start}, {stop}" if axis.offset != 0 else length
+    text = f"torch.arange({span}, device={body.device})"
+    inside = brought_inside(body, contiguous(text, (0,), Dtype.INT), axis.boundary, axis.size)
+    place = x.labels.index(label)
+    index = inside.text
+    if index.startswith("(") and index.endswith(")"):
+        index = index[1:-1]
+    name = body.assign("cells", index)
+    return Operand(f"{x.text}.index_select({place}, {name})", x.labels, x.labels, x.dtype)
+
+
+def _bordered(body: Body, axes: Sequence[_Axis], text: str) -> tuple[str, list[int], list[str]]:
+    """Padding: by the convolution where it is symmetric, by F.pad where not, and cuts."""
+    paddings: list[int] = []
+    before: list[Size] = []
+    after: list[Size] = []
+    starts: list[str] = []
+    cuts: list[str] = []
+    for axis in axes:
+        size = axis.size
+        left = right = 0
+        start = ""
+        if axis.boundary is Boundary.INSIDE:
+            start = "" if axis.offset == 0 else f"{body.size_text(axis.offset)[0]}:"
+            size = simplest(size - axis.offset)
+        elif axis.boundary is Boundary.ELSE:
+            assert isinstance(axis.offset, int), axis
+            left = max(-axis.offset, 0)
+            start = f"{axis.offset}:" if axis.offset > 0 else ""
+            right = _overhang(axis)
+            size = simplest(size - max(axis.offset, 0))
+            symmetric = isinstance(right, int) and right <= left
+            if symmetric and _made(size, left, left, axis) is not None:
+                right = left
+        else:
+            size = axis.length
+        exact = _made(size, left, right, axis)
+        cuts.append("" if exact is not None else f":{body.size_text(axis.count)[0]}")
+        starts.append(start)
+        before.append(left)
+        after.append(right)
+    if any(starts):
+        text = f"{text}[:, :, {', '.join(start or ':' for start in starts)}]"
+    if all(left == right for left, right in zip(before, after, strict=True)):
+        paddings = [int(left) for left in before]
+    else:
+        flat = [
+            body.size_text(amount)[0]
+            for left, right in reversed(list(zip(before, after, strict=True)))
+            for amount in (left, right)
+        ]
+        text = f"F.pad({text}, ({', '.join(flat)}))"
+        paddings = [0] * len(before)
+    return text, paddings, cuts
+
+
+def _overhang(axis: _Axis) -> Size:
+    """How far the last window runs past the axis: exact or a bound."""
+    last = simplest(axis.stride * (axis.count - 1) + axis.reach + axis.offset + 1)
+    exact = simplest(last - axis.size)
+    if isinstance(exact, int):
+        return max(exact, 0)
+    limit = simplest(bounded(last) - axis.size)
+    if isinstance(limit, int):
+        return max(limit, 0)
+    return simplest(axis.stride * axis.count + axis.reach + max(int(axis.offset), 0))
+
+
+def _made(size: Size, left: Size, right: Size, axis: _Axis) -> Size | None:
+    """The size that the convolution makes, if it is provably the one wanted."""
+    span = simplest(size + left + right - axis.reach - 1)
+    made: Size
+    if axis.stride == 1:
+        made = simplest(span + 1)
+    elif isinstance(span, int):
+        made = span // axis.stride + 1
+    else:
+        made = simplest(sympy.floor(span / sympy.Integer(axis.stride)) + 1)
+    return made if same(made, axis.count) else None
+
+
+def _split(
+    text: str,
+    node: Node,
+    roles: _Roles,
+    axes: Sequence[_Axis],
+    size: object,
+) -> Operand:
+    assert callable(size)
+    filters = (*roles.group, *roles.feature)
+    if len(filters) > 1:
+        text = f"{text}.unflatten(1, ({', '.join(size(i) for i in filters)}))"
+    elif not filters:
+        text = f"{text}.squeeze(1)"
+    if len(roles.batch) > 1:
+        text = f"{text}.unflatten(0, ({', '.join(size(i) for i in roles.batch)}))"
+    elif not roles.batch:
+        text = f"{text}.squeeze(0)"
+    labels = (*roles.batch, *filters, *(axis.out for axis in axes))
+    return contiguous(text, labels, node.dtype)

@@ -1,0 +1,235 @@
+"""Reads through index tensors: gathers, boundaries, and subscripts that share indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tensorlang.backends.torch.body import Body
+from tensorlang.backends.torch.operand import Operand, aligned, contiguous, permuted
+from tensorlang.backends.torch.sizes import SUM, bound
+from tensorlang.check.program import Boundary
+from tensorlang.dtype import Dtype
+from tensorlang.ir.nodes import Affine, At, Gather, Group, Read, Subscript
+from tensorlang.size import Size
+
+Reader = Callable[[Body, Read, Sequence[Size]], Operand]
+_INT = Dtype.INT
+_SUM, _PRODUCT = SUM, SUM + 1
+
+
+def indexed(
+    body: Body, read: Read, sizes: Sequence[Size], axes: Sequence[int], reader: Reader
+) -> Operand:
+    """Read with the subscripts of `axes` as index tensors and all others as views."""
+    source = body.values[read.node]
+    # the views first; the indexed axes stand in under labels of their own
+    stand_ins = {axis: -1 - axis for axis in axes}
+    view_sizes = {stand_ins[axis]: source.shape[axis] for axis in axes}
+    plain = Read(
+        read.node,
+        tuple(
+            At(stand_ins[axis]) if axis in stand_ins else subscript
+            for axis, subscript in enumerate(read.subscripts)
+        ),
+        read.fill,
+    )
+    base = reader(body, plain, _Sizes(sizes, view_sizes))
+    indices = {
+        stand_ins[axis]: position(body, read.subscripts[axis], source.shape[axis], sizes, reader)
+        for axis in axes
+    }
+    for axis in axes:
+        if _boundary(read.subscripts[axis]) is Boundary.CHECKED:
+            where = body.axis_text(read.node, axis)
+            check_positions(
+                body, read.subscripts[axis], indices[stand_ins[axis]], source.shape[axis], where
+            )
+    outside = [axis for axis in axes if _boundary(read.subscripts[axis]) is Boundary.ELSE]
+    if outside:
+        base, indices = _with_fill(
+            body, base, indices, [stand_ins[a] for a in outside], read, source.shape
+        )
+    return _take(body, base, indices, sizes)
+
+
+class _Sizes(Sequence[Size]):
+    """Sizes of local indices, and of the stand-ins."""
+
+    def __init__(self, sizes: Sequence[Size], more: dict[int, Size]) -> None:
+        self._sizes, self._more = sizes, more
+
+    def __getitem__(self, label: int) -> Size:  # type: ignore[override]
+        return self._more[label] if label < 0 else self._sizes[label]
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+
+def _boundary(subscript: Subscript) -> Boundary:
+    return subscript.boundary if isinstance(subscript, Affine | Gather) else Boundary.INSIDE
+
+
+def position(
+    body: Body, subscript: Subscript, size: Size, sizes: Sequence[Size], reader: Reader
+) -> Operand:
+    """The positions that a subscript reads, brought inside as its boundary says (ELSE is not)."""
+    match subscript:
+        case At(index):
+            return contiguous(body.arange(sizes[index]), (index,), _INT)
+        case Group(indices):
+            return _group(body, indices, sizes)
+        case Affine(_, _, boundary):
+            raw = _affine(body, subscript, sizes)
+        case Gather(read, boundary):
+            raw = reader(body, read, sizes)
+    return brought_inside(body, raw, boundary, size)
+
+
+def check_positions(
+    body: Body, subscript: Subscript, index: Operand, size: Size, axis: str
+) -> None:
+    """Print the range check of a gathered index, which acts in eager runs on the CPU."""
+    if not body.index_checks or not isinstance(subscript, Gather):
+        return
+    function = body.file.require("_check_index")
+    name = body.source_names.get(subscript.read.node, "index")
+    shown = body.size_text(size)[0]
+    call = f"{function}({bare(index.text)}, {shown}, {name!r}, {axis!r})"
+    if call not in body.checked:
+        body.checked.add(call)
+        body.line(call)
+
+
+def _group(body: Body, indices: Sequence[int], sizes: Sequence[Size]) -> Operand:
+    stride: Size = 1
+    terms: list[tuple[int, Size]] = []
+    for index in reversed(indices):
+        terms.append((index, stride))
+        stride = stride * sizes[index]
+    parts = []
+    for index, factor in reversed(terms):
+        part = aligned(contiguous(body.arange(sizes[index]), (index,), _INT), indices).text
+        parts.append(part if factor == 1 else f"{body.size(factor)} * {part}")
+    return contiguous(f"({' + '.join(parts)})", indices, _INT)
+
+
+def _affine(body: Body, affine: Affine, sizes: Sequence[Size]) -> Operand:
+    labels = [index for index, _ in affine.terms]
+    if not labels:
+        offset = body.size_text(affine.offset)[0]
+        return contiguous(f"torch.tensor({offset}, device={body.device})", (), _INT)
+    text = ""
+    for index, factor in affine.terms:
+        part = aligned(contiguous(body.arange(sizes[index]), (index,), _INT), labels).text
+        scaled = part if abs(factor) == 1 else f"{abs(factor)} * {part}"
+        if not text:
+            text = scaled if factor > 0 else f"-{scaled}"
+        else:
+            text += f" + {scaled}" if factor > 0 else f" - {scaled}"
+    if affine.offset != 0:
+        if isinstance(affine.offset, int) and affine.offset < 0:
+            text += f" - {-affine.offset}"
+        else:
+            text += f" + {bound(body.size_text(affine.offset), _SUM)}"
+    return contiguous(text if text.isidentifier() else f"({text})", labels, _INT)
+
+
+def brought_inside(body: Body, raw: Operand, boundary: Boundary, size: Size) -> Operand:
+    shown = body.size(size, _PRODUCT + 1)
+    match boundary:
+        case Boundary.INSIDE | Boundary.ELSE:
+            return raw
+        case Boundary.CHECKED:
+            return raw
+        case Boundary.WRAP:
+            text = f"({raw.text} % {shown})"
+        case Boundary.CLAMP:
+            text = f"{raw.text}.clamp(0, {body.size(size, _SUM)} - 1)"
+        case Boundary.REFLECT:
+            function = body.file.require("_reflect")
+            text = f"{function}({bare(raw.text)}, {body.size_text(size)[0]})"
+    return Operand(text, raw.labels, raw.memory, raw.dtype)
+
+
+def bare(text: str) -> str:
+    """Without the parentheses that enclose all of it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    depth = 0
+    for place, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if depth == 0 and place < len(text) - 1:
+            return text
+    return text[1:-1]
+
+
+def _with_fill(
+    body: Body,
+    base: Operand,
+    indices: dict[int, Operand],
+    outside: Sequence[int],
+    read: Read,
+    shape: Sequence[Size],
+) -> tuple[Operand, dict[int, Operand]]:
+    """Put one cell of `fill` behind the axes' ends and send positions outside there."""
+    places = [base.labels.index(label) for label in outside]
+    amounts: list[str] = []
+    for place in range(len(base.labels) - 1, min(places) - 1, -1):
+        amounts += ["0", "1" if place in places else "0"]
+    value = f", value={read.fill!r}" if read.fill else ""
+    text = f"F.pad({base.text}, ({', '.join(amounts)}){value})"
+    padded = Operand(text, base.labels, base.memory, base.dtype)
+    out = dict(indices)
+    for label in outside:
+        size = body.size_text(shape[-1 - label])[0]
+        function = body.file.require("_or_past_end")
+        index = indices[label]
+        out[label] = Operand(
+            f"{function}({bare(index.text)}, {size})", index.labels, index.memory, index.dtype
+        )
+    return padded, out
+
+
+def _take(body: Body, base: Operand, indices: dict[int, Operand], sizes: Sequence[Size]) -> Operand:
+    if len(indices) == 1:
+        ((stand_in, index),) = indices.items()
+        shared = [label for label in index.labels if label in base.labels]
+        place = base.labels.index(stand_in)
+        if not shared and len(index.labels) == 1:
+            text = f"{base.text}.index_select({place}, {bare(index.text)})"
+            labels = tuple(index.labels[0] if x == stand_in else x for x in base.labels)
+            return contiguous(text, labels, base.dtype)
+        if not shared:
+            slices = [":"] * place + [bare(index.text)]
+            text = f"{base.text}[{', '.join(slices)}]"
+            labels = (*base.labels[:place], *index.labels, *base.labels[place + 1 :])
+            return contiguous(text, labels, base.dtype)
+    return _advanced(body, base, indices, sizes)
+
+
+def _advanced(
+    body: Body, base: Operand, indices: dict[int, Operand], sizes: Sequence[Size]
+) -> Operand:
+    """X[i, j, ...] with the indexed axes first, so that the result's axes come first too."""
+    labels = list(dict.fromkeys(x for index in indices.values() for x in index.labels))
+    # plain axes whose label the index tensors have are indexed as well
+    shared = [label for label in base.labels if label in labels]
+    chosen = {
+        **{label: contiguous(body.arange(sizes[label]), (label,), _INT) for label in shared},
+        **indices,
+    }
+    front = [label for label in base.labels if label in chosen]
+    rest = [label for label in base.labels if label not in chosen]
+    moved = permuted(base, (*front, *rest)) if not _adjacent(base.labels, front) else base
+    texts = {label: bare(aligned(chosen[label], labels).text) for label in front}
+    first = min(moved.labels.index(label) for label in front)
+    slices = [":"] * first + [texts[label] for label in front]
+    text = f"{moved.text}[{', '.join(slices)}]"
+    before = moved.labels[:first]
+    after = [label for label in moved.labels[first:] if label not in chosen]
+    return contiguous(text, (*before, *labels, *after), base.dtype)
+
+
+def _adjacent(labels: Sequence[int], members: Sequence[int]) -> bool:
+    places = [labels.index(member) for member in members]
+    return places == list(range(places[0], places[0] + len(places)))

@@ -1,0 +1,226 @@
+"""How a forward receives its inputs and gives its outputs: names, shape checks, sizes, batch axes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import sympy
+
+from tensorlang.backends.torch.body import Body
+from tensorlang.backends.torch.names import comment_text
+from tensorlang.check.program import Axis, Input, Program
+from tensorlang.size import Size, product, simplest, symbols
+
+ELLIPSIS = "..."
+
+
+@dataclass
+class Interface:
+    """The head of a forward. `variables` names the local variable of each input."""
+
+    body: Body
+    program: Program
+    variables: list[str]
+    checks: bool
+    bound: dict[str, str] = field(default_factory=dict)  # symbol -> expression of its size
+    origins: dict[str, str] = field(default_factory=dict)  # symbol -> input that brought it
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def bind(self) -> None:
+        """Give every dynamic size a variable; remember where it comes from."""
+        names = self.body.names
+        for number, given in enumerate(self.program.inputs):
+            before, rank = _ellipsis(given), len(given.axes)
+            for place, axis in enumerate(given.axes):
+                at = place if before is None or place < before else place - rank
+                self._bind_axis(number, given, axis, f"{self.variables[number]}.shape[{at}]", place)
+        for name in self.bound:
+            self.body.symbols[name] = names.fresh("batch_size" if name == ELLIPSIS else name)
+        if ELLIPSIS in self.bound:
+            self.batch = names.fresh("batch")
+
+    def _bind_axis(self, number: int, given: Input, axis: Axis, shape: str, place: int) -> None:
+        sizes = [index.dim.size for index in axis.indices]
+        unknown = [s for s in sizes if _is_symbol(s) and symbols(s)[0] not in self.bound]
+        if len(unknown) != 1 or any(
+            name not in self.bound for s in sizes if s is not unknown[0] for name in symbols(s)
+        ):
+            return
+        name = symbols(unknown[0])[0]
+        rest = product(s for s in sizes if s is not unknown[0])
+        if rest != 1:
+            shape = f"{shape} // {self._later(rest)}"
+        elif any(index.ellipsis for index in axis.indices):
+            shape = ""
+        else:
+            self.places[name] = (number, place)
+        self.bound[name] = shape
+        self.origins[name] = given.name
+
+    def _later(self, size: Size) -> str:
+        """A size in symbols that are bound, their variables not named yet."""
+        return f"({{{size}}})" if not isinstance(size, int) else str(size)
+
+    # --- printing ---
+    def head(self, lines: Sequence[str]) -> list[str]:
+        """Statements before the body, whose lines say which sizes are needed."""
+        checks = [self._check(number) for number in range(len(self.program.inputs))]
+        checks = checks if self.checks else []
+        bounds = self._computed_dims() if self.checks else []
+        text = "\n".join([*lines, *(line for check in checks for line in check), *bounds])
+        text += "\n".join(self._reshapes())
+        needed = [name for name in self.bound if _mentions(text, self.body.symbols[name])]
+        out: list[str] = []
+        for number in range(len(self.program.inputs)):
+            if checks:
+                out += checks[number]
+            out += self._sizes(number, needed, text)
+        out += bounds
+        out += self._reshapes()
+        return out
+
+    def _sizes(self, number: int, needed: Sequence[str], text: str) -> list[str]:
+        given = self.program.inputs[number]
+        variable = self.variables[number]
+        mine = [name for name in needed if self.origins[name] == given.name]
+        plain = {self.places[name][1]: name for name in mine if name in self.places}
+        out: list[str] = []
+        before = _ellipsis(given)
+        if len(plain) > 1 and before is None and len(given.axes) > 1:
+            targets = [
+                self.body.symbols[plain[k]] if k in plain else "_" for k in range(len(given.axes))
+            ]
+            out.append(f"{', '.join(targets)} = {variable}.shape")
+        else:
+            for name in plain.values():
+                out.append(f"{self.body.symbols[name]} = {self.bound[name]}")
+        for name in mine:
+            if name in self.places or name == ELLIPSIS:
+                continue
+            out.append(f"{self.body.symbols[name]} = {self._resolved(self.bound[name])}")
+        if self.origins.get(ELLIPSIS) == given.name:
+            assert before is not None
+            after = len(given.axes) - before - 1
+            stop = f"-{after}" if after else ""
+            out.append(f"{self.batch} = {variable}.shape[{before if before else ''}:{stop}]")
+            if ELLIPSIS in needed:
+                self.body.file.require_import("import math")
+                out.append(f"{self.body.symbols[ELLIPSIS]} = math.prod({self.batch})")
+        return out
+
+    def _resolved(self, text: str) -> str:
+        """Fill in the sizes that `_later` left open."""
+        found = re.search(r"\(\{(.*)\}\)", text)
+        if found is None:
+            return text
+        size = sympy.sympify(
+            found.group(1), locals={n: _symbol(n) for n in self.bound if n != ELLIPSIS}
+        )
+        return text.replace(found.group(0), f"({self.body.size_text(simplest(size))[0]})")
+
+    def _check(self, number: int) -> list[str]:
+        given = self.program.inputs[number]
+        axes, sizes, origins = [], [], []
+        for place, axis in enumerate(given.axes):
+            if any(index.ellipsis for index in axis.indices):
+                first = self.origins.get(ELLIPSIS) == given.name
+                axes.append(ELLIPSIS)
+                sizes.append("None" if first else self.batch)
+                origins.append(None if first else self.origins[ELLIPSIS])
+                continue
+            names = [index.name for index in axis.indices]
+            axes.append(names[0] if len(names) == 1 else f"({' '.join(names)})")
+            size = axis.size
+            free = symbols(size)
+            brings = len(free) == 1 and self.places.get(free[0]) == (number, place)
+            sizes.append("None" if brings else self.body.size_text(simplest(size))[0])
+            single = len(free) == 1 and _is_symbol(size) and self.origins.get(free[0])
+            origins.append(None if brings else single if single else "the layer")
+        layer = self.program.layer
+        function = self.body.file.require("_check_shape")
+        name, variable = given.name, self.variables[number]
+        texts = [_tuple(map(repr, axes)), _tuple(sizes), _tuple(map(repr, origins))]
+        return [f"{function}({layer!r}, {name!r}, {variable}.shape, {', '.join(texts)})"]
+
+    def _computed_dims(self) -> list[str]:
+        """A dim that is computed from inputs' sizes must be at least 1."""
+        out = []
+        for dim in self.program.dims:
+            size = dim.size
+            if isinstance(size, int) or _is_symbol(size) or not symbols(size):
+                continue
+            if not set(symbols(size)) <= set(self.bound):
+                continue
+            if (size - 1).is_nonnegative:
+                continue
+            shown = self.body.size_text(size)[0]
+            function = self.body.file.require("_check_dim")
+            out.append(f"{function}({self.program.layer!r}, {dim.name!r}, {shown})")
+        return out
+
+    def _reshapes(self) -> list[str]:
+        """Batch axes of every input as one."""
+        out = []
+        for number, given in enumerate(self.program.inputs):
+            before = _ellipsis(given)
+            if before is None:
+                continue
+            variable = self.variables[number]
+            sizes = []
+            for place, axis in enumerate(given.axes):
+                if place == before:
+                    sizes.append(self.body.symbols[ELLIPSIS])
+                else:
+                    sizes.append(self.body.size_text(simplest(axis.size))[0])
+            out.append(f"{variable} = {variable}.reshape({', '.join(sizes)})")
+        return out
+
+    def result(self, text: str, axes: Sequence[Axis]) -> str:
+        """An output with its batch axes as the caller has them."""
+        places = [k for k, axis in enumerate(axes) if any(i.ellipsis for i in axis.indices)]
+        if not places:
+            return text
+        sizes = [
+            f"*{self.batch}" if k in places else self.body.size_text(simplest(axis.size))[0]
+            for k, axis in enumerate(axes)
+        ]
+        return f"{text}.reshape({', '.join(sizes)})"
+
+
+def _ellipsis(given: Input) -> int | None:
+    for place, axis in enumerate(given.axes):
+        if any(index.ellipsis for index in axis.indices):
+            return place
+    return None
+
+
+def _is_symbol(size: Size) -> bool:
+    return isinstance(size, sympy.Symbol)
+
+
+def _symbol(name: str) -> sympy.Symbol:
+    return sympy.Symbol(name, integer=True, nonnegative=True)
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) is not None
+
+
+def _tuple(texts: object) -> str:
+    parts = list(texts)  # type: ignore[call-overload]
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
+def axes_text(axes: Sequence[Axis]) -> str:
+    """The axes as the source writes them."""
+    shown = []
+    for axis in axes:
+        if any(index.ellipsis for index in axis.indices):
+            shown.append("...")
+        elif len(axis.indices) == 1:
+            shown.append(axis.indices[0].name)
+        else:
+            shown.append(f"({' '.join(index.name for index in axis.indices)})")
+    return comment_text(", ".join(shown))

@@ -1,0 +1,131 @@
+"""Lays statements out in 100 columns, as a formatter does: splits at the outermost brackets."""
+
+from __future__ import annotations
+
+WIDTH = 100
+_OPEN, _CLOSE = "([{", ")]}"
+
+
+def statement(text: str, indent: int) -> list[str]:
+    """Lines of one statement. A text that fits is one line."""
+    margin = " " * indent
+    if indent + len(text) <= WIDTH:
+        return [margin + text]
+    split = _last_bracket(text)
+    if split is None:
+        return [margin + text]
+    start, end = split
+    head, body, tail = text[: start + 1], text[start + 1 : end], text[end:]
+    if not body.strip():
+        return [margin + text]
+    first, rest = _assigned(head)
+    if first is not None and indent + len(head) > WIDTH:
+        return _operators(first, text[len(first) :], indent) or [margin + text]
+    del rest
+    return [margin + head, *_body(body, indent + 4), margin + tail]
+
+
+def _body(body: str, indent: int) -> list[str]:
+    margin = " " * indent
+    parts = _commas(body)
+    if len(parts) == 1:
+        whole = parts[0]
+        if indent + len(whole) <= WIDTH:
+            return [margin + whole]
+        return _operators("", whole, indent, bracketed=True) or statement(whole, indent)
+    one_line = ", ".join(parts)
+    if indent + len(one_line) <= WIDTH and not body.rstrip().endswith(","):
+        return [margin + one_line]
+    out: list[str] = []
+    for part in parts:
+        lines = statement(part, indent) if not part.startswith("*") else [margin + part]
+        lines[-1] += ","
+        out += lines
+    return out
+
+
+def _last_bracket(text: str) -> tuple[int, int] | None:
+    """The outermost bracket pair to open: the last one, unless it is short."""
+    pairs = _outer(text)
+    wide = [pair for pair in pairs if pair[1] - pair[0] > 12]
+    chosen = wide or pairs
+    return chosen[-1] if chosen else None
+
+
+def _outer(text: str) -> list[tuple[int, int]]:
+    pairs: list[tuple[int, int]] = []
+    depth = start = 0
+    for place, char in _code(text):
+        if char in _OPEN:
+            if depth == 0:
+                start = place
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+            if depth == 0:
+                pairs.append((start, place))
+    return pairs
+
+
+def _code(text: str) -> list[tuple[int, str]]:
+    """Characters outside string literals, with their places."""
+    out: list[tuple[int, str]] = []
+    quote = ""
+    skip = False
+    for place, char in enumerate(text):
+        if skip:
+            skip = False
+        elif quote:
+            if char == "\\":
+                skip = True
+            elif char == quote:
+                quote = ""
+        elif char in "\"'":
+            quote = char
+        else:
+            out.append((place, char))
+    return out
+
+
+def _commas(body: str) -> list[str]:
+    cuts, depth = [-1], 0
+    for place, char in _code(body):
+        if char in _OPEN:
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+        elif char == "," and depth == 0:
+            cuts.append(place)
+    cuts.append(len(body))
+    parts = [body[a + 1 : b].strip() for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [part for part in parts if part]
+
+
+def _assigned(head: str) -> tuple[str | None, str]:
+    name, equals, rest = head.partition(" = ")
+    return (name + equals, rest) if equals else (None, head)
+
+
+def _operators(first: str, text: str, indent: int, bracketed: bool = False) -> list[str] | None:
+    """Split a chain of binary operators at depth 0, one operand a line, in parentheses."""
+    operators = (" + ", " - ", " | ", " & ", " * ", " / ")
+    for group in (operators[:2], operators[2:4], operators[4:]):
+        cuts = [0]
+        depth = 0
+        for place, char in _code(text):
+            if char in _OPEN:
+                depth += 1
+            elif char in _CLOSE:
+                depth -= 1
+            elif depth == 0 and text[place : place + 3] in group:
+                cuts.append(place + 1)
+        if len(cuts) > 1:
+            cuts.append(len(text))
+            parts = [text[a:b].strip() for a, b in zip(cuts, cuts[1:], strict=False)]
+            inner = indent if bracketed else indent + 4
+            lines = [" " * inner + part for part in parts]
+            if bracketed:
+                return lines
+            margin = " " * indent
+            return [f"{margin}{first}(", *lines, f"{margin})"]
+    return None
