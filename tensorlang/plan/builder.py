@@ -23,20 +23,12 @@ from tensorlang.ir.nodes import (
     Semiring,
 )
 from tensorlang.ir.reads import read_indices, rename_read
-from tensorlang.plan.order import Pair, Product, Tree, pairs
+from tensorlang.plan.order import Pair, Problem, Product, Tree, pairs
 from tensorlang.plan.plan import AnyStep, Slot, Step
 from tensorlang.size import Size
 from tensorlang.source import Span
 
 Number = int | float | complex
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A product of three or more reads whose order is to be chosen; sizes by index number."""
-
-    product: Product
-    sizes: tuple[Size, ...]
 
 
 Trees = Callable[[Problem], Tree]

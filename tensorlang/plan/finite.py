@@ -85,6 +85,11 @@ class Finite:
             stack.pop()
         return self._known[node]
 
+    def scalar(self, expr: Scalar, node: Node) -> bool:
+        """Whether an expression over the reads of a node is finite."""
+        reads = [min(self.sign(read.node), _fill_sign(read.fill)) for read in node.reads]
+        return _scalar(expr, reads) is not Sign.NOT_FINITE
+
     def _sign(self, node: Node) -> Sign:
         reads = [min(self._known[read.node], _fill_sign(read.fill)) for read in node.reads]
         if node.dtype is Dtype.BOOL:

@@ -22,7 +22,7 @@ def grid(names: Iterable[str], options: Options) -> list[Point]:
     """All combinations of a few sizes per name; beyond five names only some move together."""
     names = sorted(set(names))
     steps = _STEPS[len(names)] if len(names) < len(_STEPS) else 2
-    axes = [_ladder(*_range(name, options), steps) for name in names]
+    axes = [ladder(name, options, steps) for name in names]
     while _count(axes) > _MOST_POINTS:
         widest = max(range(len(axes)), key=lambda k: len(axes[k]))
         axes[widest] = [axes[widest][len(axes[widest]) // 2]]
@@ -31,7 +31,12 @@ def grid(names: Iterable[str], options: Options) -> list[Point]:
 
 def middle(names: Iterable[str], options: Options) -> Point:
     """The geometric middle of every range."""
-    return {name: _ladder(*_range(name, options), 3)[1] for name in sorted(set(names))}
+    return {name: ladder(name, options, 3)[1] for name in sorted(set(names))}
+
+
+def ladder(name: str, options: Options, steps: int) -> list[int]:
+    """Sizes of a name from the least to the most, evenly on a logarithmic scale."""
+    return _ladder(*_range(name, options), steps)
 
 
 def _range(name: str, options: Options) -> tuple[int, int]:

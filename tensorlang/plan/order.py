@@ -10,11 +10,15 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from opt_einsum.path_random import random_greedy_128
 from opt_einsum.paths import DynamicProgramming, greedy
 
-from tensorlang.plan.profile import Profile
+from tensorlang.options import Options
+from tensorlang.plan.grid import Point, number
+from tensorlang.plan.profile import PROFILES, Profile
+from tensorlang.size import Size
 
 Indices = frozenset[int]
 Tree = tuple[tuple[int, int], ...]
@@ -43,6 +47,18 @@ class Pair:
     left_indices: Indices
     right_indices: Indices
     result: Indices
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A product whose order is to be chosen; sizes by index number."""
+
+    product: Product
+    sizes: tuple[Size, ...]
+
+    def at(self, point: Point) -> dict[int, int]:
+        """The sizes as numbers."""
+        return {index: number(size, point) for index, size in enumerate(self.sizes)}
 
 
 def candidates(product: Product, sizes: Mapping[int, int]) -> list[Tree]:
@@ -79,8 +95,21 @@ def pairs(product: Product, tree: Tree) -> Iterator[Pair]:
         live[len(product.operands) + step] = result
 
 
+def best_seconds(problem: Problem, point: Point, options: Options) -> float:
+    """Seconds of the best tree at a point."""
+    return _best(problem.product, tuple(problem.at(point).values()), options.profile)
+
+
+@lru_cache(maxsize=16384)
+def _best(product: Product, sizes: tuple[int, ...], profile: str) -> float:
+    return best(product, dict(enumerate(sizes)), PROFILES[profile])[1]
+
+
 def price(product: Product, tree: Tree, sizes: Mapping[int, int], profile: Profile) -> float:
-    """Seconds of a tree at these sizes."""
+    """Seconds of a tree at these sizes; of a pass over it where there is but one operand."""
+    if len(product.operands) < 2:
+        moved = volume(product.output, sizes) + sum(volume(a, sizes) for a in product.operands)
+        return profile.stream(_ITEM * moved)
     return sum(pair_price(pair, sizes, profile) for pair in pairs(product, tree))
 
 

@@ -26,11 +26,11 @@ from tensorlang.ir.reads import read_indices, redirect, redirect_read, rename_re
 from tensorlang.options import Options
 from tensorlang.plan.attention import Match, attentions, bias_expression
 from tensorlang.plan.axes import in_memory
-from tensorlang.plan.builder import Builder, Names, Problem, Target, Trees, is_simple
+from tensorlang.plan.builder import Builder, Names, Target, Trees, is_simple
 from tensorlang.plan.cost import cost, made, used
 from tensorlang.plan.grid import middle
 from tensorlang.plan.naming import value_names
-from tensorlang.plan.order import Tree
+from tensorlang.plan.order import Problem, Tree
 from tensorlang.plan.plan import (
     AnyStep,
     Attention,
@@ -66,18 +66,19 @@ def plan(graph: Graph, options: Options) -> Plan:
     problems: list[Problem] = []
     chosen = regimes(_collect(draft, problems), problems, options)
     dynamic = [dim.name for dim in graph.program.dynamic]
-    shapes: dict[Slot, tuple[tuple[Size, ...], Dtype]] = {}
-    made_regimes = []
+    shapes: dict[Slot, tuple[Size, ...]] = {}
+    made_regimes: list[Regime] = []
     free = len(draft.slots)
     for thresholds, trees in chosen:
         builder = _build(draft, _replay(trees), free)
         free = builder.free
-        made_regimes.append(_regime(draft, builder, thresholds, options, dynamic))
-        shapes.update(made_regimes[-1][1])
+        regime, sizes = _regime(draft, builder, thresholds, options, dynamic)
+        made_regimes.append(regime)
+        shapes.update(sizes)
     region = Region(
         tuple(draft.slots[node] for node in _bound(graph, draft.alive)),
         tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs)),
-        tuple(regime for regime, _ in made_regimes),
+        tuple(made_regimes),
         "torch",
         "plain torch",
         _spans(graph, graph.outputs),

@@ -11,12 +11,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from tensorlang.options import Options
-from tensorlang.plan.builder import Problem
-from tensorlang.plan.grid import Point, grid, number
-from tensorlang.plan.order import Tree, best, candidates, largest, price
+from tensorlang.plan.grid import Point, grid
+from tensorlang.plan.order import Problem, Tree, candidates, largest, price
 from tensorlang.plan.plan import Threshold
 from tensorlang.plan.profile import PROFILES
-from tensorlang.size import Size
 
 Trees = tuple[Tree, ...]
 Choice = tuple[tuple[Threshold, ...], Trees]
@@ -56,11 +54,11 @@ def _trees(problem: Problem, points: Sequence[Point], options: Options) -> list[
     pool: dict[Tree, None] = {}
     wanted = _spread(points, 5)
     for point in wanted:
-        pool.update(dict.fromkeys(candidates(problem.product, _numbers(problem.sizes, point))))
+        pool.update(dict.fromkeys(candidates(problem.product, problem.at(point))))
     limit = options.memory
     out: list[list[Tree]] = []
     for point in points:
-        sizes = _numbers(problem.sizes, point)
+        sizes = problem.at(point)
         keys = {
             tree: (
                 limit is not None and largest(problem.product, tree, sizes) > limit,
@@ -181,7 +179,7 @@ def _between(a: int, b: int) -> int:
 
 # --- prices --------------------------------------------------------------------------------------
 def _seconds(problem: Problem, tree: Tree, point: Point, options: Options) -> float:
-    return _price(problem, tree, tuple(_numbers(problem.sizes, point).items()), options.profile)
+    return _price(problem, tree, tuple(problem.at(point).items()), options.profile)
 
 
 @lru_cache(maxsize=65536)
@@ -189,22 +187,8 @@ def _price(problem: Problem, tree: Tree, sizes: tuple[tuple[int, int], ...], pro
     return price(problem.product, tree, dict(sizes), PROFILES[profile])
 
 
-def _numbers(sizes: Sequence[Size], point: Point) -> dict[int, int]:
-    return {index: number(size, point) for index, size in enumerate(sizes)}
-
-
 def _spread(points: Sequence[Point], count: int) -> list[Point]:
     """A few points from all over the grid: its ends, its middle."""
     if len(points) <= count:
         return list(points)
     return [points[round(k * (len(points) - 1) / (count - 1))] for k in range(count)]
-
-
-def best_seconds(problem: Problem, point: Point, options: Options) -> float:
-    """Seconds of the best tree at a point."""
-    return _best(problem, tuple(_numbers(problem.sizes, point).items()), options.profile)
-
-
-@lru_cache(maxsize=16384)
-def _best(problem: Problem, sizes: tuple[tuple[int, int], ...], profile: str) -> float:
-    return best(problem.product, dict(sizes), PROFILES[profile])[1]

@@ -1,0 +1,100 @@
+"""A contraction of contractions becomes one, so that the planner may choose another order.
+
+sum_j (sum_i A[n i] B[i j]) C[j m] = sum_ij A[n i] B[i j] C[j m], where the best order then costs
+less. A value that others read stays for them; its reader takes the factors where even that pays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tensorlang.ir.nodes import At, Contract, Node, NodeId, Read, Semiring, Softmax
+from tensorlang.ir.reads import rename_read
+from tensorlang.rewrite.compose import Number, is_whole
+from tensorlang.rewrite.engine import Site
+from tensorlang.rewrite.price import node_price, points
+from tensorlang.size import Size
+
+_GAIN = 0.95
+
+
+def flatten(node: Node, site: Site) -> Node | None:
+    """Merge operands that are contractions where the best order of all factors costs less."""
+    if not isinstance(node.op, Contract) or len(node.reads) > 24:
+        return None
+    if any(isinstance(site.node(read.node).op, Softmax) for read in node.reads):
+        return None  # the planner keeps a softmax and its values together
+    inner = [k for k, read in enumerate(node.reads) if mergeable(node.op, read, site)]
+    if not inner:
+        return None
+    for chosen in ([inner] if len(inner) > 1 else []) + [[k] for k in inner]:
+        one = merged(node, chosen, site)
+        if _pays(node, one, chosen, site):
+            saving = _saving(node, one, chosen, site)
+            site.did(f"one product of {len(one.reads)} factors", saving)
+            return one
+    return None
+
+
+def mergeable(op: Contract, read: Read, site: Site) -> bool:
+    """Whether a factor is a contraction that can join this one."""
+    inner = site.node(read.node)
+    return (
+        isinstance(inner.op, Contract)
+        and inner.op.semiring is op.semiring
+        and (op.semiring is Semiring.SUM_PRODUCT or inner.op.coefficient == 1)
+        and read.fill is None
+        and is_whole(read)
+        and len(inner.reads) > 0
+        and bool(inner.bound or len(inner.reads) > 1)
+    )
+
+
+def merged(node: Node, chosen: list[int], site: Site) -> Node:
+    """The contraction with the factors at these positions taken apart."""
+    assert isinstance(node.op, Contract), node
+    reads: list[Read] = []
+    sizes: list[Size] = list(node.sizes)
+    coefficient: Number = node.op.coefficient
+    for position, read in enumerate(node.reads):
+        if position not in chosen:
+            reads.append(read)
+            continue
+        inner = site.node(read.node)
+        assert isinstance(inner.op, Contract), inner
+        names = {axis: s.index for axis, s in enumerate(read.subscripts) if isinstance(s, At)}
+        for index in inner.bound:
+            names[index] = len(sizes)
+            sizes.append(inner.sizes[index])
+        reads += [rename_read(factor, names) for factor in inner.reads]
+        coefficient = coefficient * inner.op.coefficient
+    op = replace(node.op, coefficient=coefficient)
+    return replace(node, op=op, reads=tuple(reads), sizes=tuple(sizes))
+
+
+def _pays(node: Node, one: Node, chosen: list[int], site: Site) -> bool:
+    """Cheaper at some sizes where the value has no other reader, at all sizes where it has."""
+    before, after = _prices(node, one, chosen, site)
+    cheaper = [new < _GAIN * old for old, new in zip(before, after, strict=True)]
+    shared = any(site.uses(node.reads[k].node) > 1 for k in chosen)
+    return all(cheaper) if shared else any(cheaper)
+
+
+def _prices(
+    node: Node, one: Node, chosen: list[int], site: Site
+) -> tuple[list[float], list[float]]:
+    options = site.options
+    at = points(one.sizes, options)
+    own: list[NodeId] = [node.reads[k].node for k in chosen if site.uses(node.reads[k].node) == 1]
+    before = [
+        node_price(node, point, options)
+        + sum(node_price(site.node(value), point, options) for value in dict.fromkeys(own))
+        for point in at
+    ]
+    return before, [node_price(one, point, options) for point in at]
+
+
+def _saving(node: Node, one: Node, chosen: list[int], site: Site) -> str:
+    before, after = _prices(node, one, chosen, site)
+    best = max(old / new for old, new in zip(before, after, strict=True))
+    return f"up to {best:.3g} times"

@@ -1,0 +1,142 @@
+"""A linear map out of a sum: sum_w m[t w] (sum_p U[t w p] W[p d] + b[d]) maps once, not once per w.
+
+The product is distributed over the terms only where a term's own contraction then joins the sum and
+the whole costs less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tensorlang.dtype import Dtype
+from tensorlang.ir.nodes import (
+    App,
+    Arg,
+    At,
+    Contract,
+    Node,
+    NodeId,
+    Pointwise,
+    Read,
+    Scalar,
+    Semiring,
+)
+from tensorlang.ir.reads import read_indices, rename_read
+from tensorlang.rewrite.compose import compose, is_whole, part, product
+from tensorlang.rewrite.engine import Site
+from tensorlang.rewrite.factors import Factors, with_factors
+from tensorlang.rewrite.flatten import mergeable, merged
+from tensorlang.rewrite.price import node_price, points
+
+_GAIN = 0.95
+
+
+def hoist(node: Node, site: Site) -> Node | NodeId | None:
+    """Distribute a product over the terms of a factor where a linear map then leaves the sum."""
+    if not isinstance(node.op, Contract) or node.op.semiring is not Semiring.SUM_PRODUCT:
+        return None
+    if not node.bound or len(node.reads) > 12:
+        return None
+    for position, read in enumerate(node.reads):
+        inner = site.node(read.node)
+        if site.uses(read.node) > 1 or not is_whole(read) or not isinstance(inner.op, Pointwise):
+            continue
+        expr = inner.op.expr
+        if not isinstance(expr, App) or expr.function != "add" or inner.dtype < Dtype.REAL:
+            continue
+        if not any(_maps(term, inner, site) for term in expr.args):
+            continue
+        terms = [_term(term, inner, read, site) for term in expr.args]
+        if any(term is None for term in terms):
+            continue
+        counted = [_counted(with_factors(node, position, t)) for t in terms if t is not None]
+        spread = [term for term in counted if term is not None]
+        if len(spread) < len(terms) or not _pays(node, read, spread, site):
+            continue
+        site.did("distributed over a sum, whose linear map then runs once")
+        return _added(node, spread, site)
+    return None
+
+
+def _maps(term: Scalar, inner: Node, site: Site) -> bool:
+    """A term that is a number times a contraction nobody else reads."""
+    _, factors = product(term)
+    if len(factors) != 1 or not isinstance(factors[0], Arg):
+        return False
+    read = inner.reads[factors[0].position]
+    value = site.node(read.node)
+    mine = site.uses(read.node) == 1 and is_whole(read)
+    return mine and isinstance(value.op, Contract) and len(value.reads) > 1 and bool(value.bound)
+
+
+def _term(term: Scalar, inner: Node, read: Read, site: Site) -> Factors | None:
+    number, factors = product(term)
+    if inner.dtype is Dtype.REAL and isinstance(number, complex):
+        return None
+    reads = []
+    for factor in factors:
+        composed = compose(read, part(inner, factor, site))
+        if composed is None or site.node(composed.node).dtype < Dtype.REAL:
+            return None
+        reads.append(composed)
+    return Factors(number, tuple(reads))
+
+
+def _flat(node: Node, site: Site) -> Node:
+    assert isinstance(node.op, Contract), node
+    chosen = [
+        k
+        for k, read in enumerate(node.reads)
+        if mergeable(node.op, read, site) and site.uses(read.node) == 1
+    ]
+    return merged(node, chosen, site) if chosen else node
+
+
+def _pays(node: Node, read: Read, spread: list[Node], site: Site) -> bool:
+    options = site.options
+    inner = site.node(read.node)
+    maps = [
+        site.node(r.node)
+        for r in inner.reads
+        if isinstance(site.node(r.node).op, Contract) and site.uses(r.node) == 1
+    ]
+    flat = [_flat(term, site) for term in spread]
+    at = points([size for term in flat for size in term.sizes], options)
+    before = [
+        node_price(node, point, options) + sum(node_price(m, point, options) for m in maps)
+        for point in at
+    ]
+    after = [sum(node_price(term, point, options) for term in flat) for point in at]
+    return sum(new < _GAIN * old for old, new in zip(before, after, strict=True)) * 2 > len(at)
+
+
+def _added(node: Node, terms: list[Node], site: Site) -> Node:
+    """The sum of contractions over the same axes; an index that a term lacks counts its size."""
+    reads = []
+    for term in terms:
+        added = site.add(term)
+        reads.append(Read(added, tuple(At(axis) for axis in range(node.rank))))
+    expr = App("add", tuple(Arg(k) for k in range(len(reads))), node.dtype)
+    return Node(Pointwise(expr), tuple(reads), node.shape, node.rank, node.dtype)
+
+
+def _counted(term: Node) -> Node | None:
+    """Over an index that no factor has, a sum is a multiplication by its size."""
+    assert isinstance(term.op, Contract), term
+    mentioned = {index for read in term.reads for index in read_indices(read)}
+    kept = [i for i in range(len(term.sizes)) if i < term.rank or i in mentioned]
+    coefficient = term.op.coefficient
+    for index in term.bound:
+        size = term.sizes[index]
+        if index in mentioned:
+            continue
+        if not isinstance(size, int):
+            return None
+        coefficient = coefficient * size
+    place = {index: new for new, index in enumerate(kept)}
+    return replace(
+        term,
+        op=replace(term.op, coefficient=coefficient),
+        reads=tuple(rename_read(read, place) for read in term.reads),
+        sizes=tuple(term.sizes[index] for index in kept),
+    )

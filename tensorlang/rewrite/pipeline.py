@@ -1,0 +1,72 @@
+"""THE ORDER of the rewrites, each with its reason; `--without NAME` leaves one out.
+
+A phase is walked until nothing applies any more, operands before readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tensorlang.ir.graph import Graph
+from tensorlang.options import Options
+from tensorlang.rewrite.constants import fold_constants
+from tensorlang.rewrite.deltas import deltas, open_deltas
+from tensorlang.rewrite.engine import Applied, Row, apply
+from tensorlang.rewrite.factors import open_factors
+from tensorlang.rewrite.flatten import flatten
+from tensorlang.rewrite.fold import (
+    fold_conditions,
+    fold_products,
+    fold_reductions,
+    fold_scalars,
+    fold_views,
+)
+from tensorlang.rewrite.gathers import form_gathers
+from tensorlang.rewrite.hoist import hoist
+from tensorlang.rewrite.scans import open_prefixes, scans
+from tensorlang.rewrite.selections import selections
+
+_MOST_PASSES = 4
+
+PIPELINE: tuple[tuple[Row, ...], ...] = (
+    (
+        Row("fold", fold_scalars, "numbers first: they make the patterns below literal"),
+        Row("fold", fold_conditions, "a mask that hyperparameters decide is none"),
+        Row("fold", fold_products, "numbers and sums over one cell leave products"),
+        Row("fold", fold_reductions, "a reduction over one cell is that cell"),
+        Row("views", fold_views, "copies hide what is read"),
+        Row("constants", fold_constants, "less to order, and their values become patterns"),
+        Row("deltas", open_deltas, "a delta inside a factor hides"),
+        Row("deltas", deltas, "a sum that picks one cell is no sum; before orders are compared"),
+        Row("scans", open_prefixes, "a prefix condition inside a factor hides"),
+        Row("scans", scans, "a triangular sum in one pass; before its factors are moved"),
+        Row("factors", open_factors, "factors over fewer indices may move to where they cost less"),
+        Row("hoist", hoist, "a linear map out of a sum, judged by the flattened cost"),
+        Row("flatten", flatten, "last: it compares the orders of all that the others left"),
+    ),
+    (
+        Row("selections", selections, "after orders are known: a gather no longer contracts"),
+        Row("gathers", form_gathers, "a gather under a product would be done by each reader"),
+        Row("fold", fold_scalars, "what selections leave"),
+        Row("fold", fold_products, "what selections leave"),
+        Row("views", fold_views, "what selections leave"),
+    ),
+)
+
+
+def rewrite(graph: Graph, options: Options) -> tuple[Graph, tuple[Applied, ...]]:
+    """The graph in its cheapest known form, without dead nodes, and what was done to it."""
+    done: list[Applied] = []
+    for phase in PIPELINE:
+        rows = [row for row in phase if row.name not in options.without]
+        for _ in range(_MOST_PASSES):
+            graph, applied = apply(graph, rows, options)
+            done += applied
+            if not applied:
+                break
+    return graph, tuple(done)
+
+
+def names() -> Sequence[str]:
+    """Names of all rewrites, in order."""
+    return tuple(dict.fromkeys(row.name for phase in PIPELINE for row in phase))
