@@ -1,0 +1,193 @@
+"""Sizes of a layer's dims, found when they are first asked for, in whatever order they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import sympy
+
+from tensorlang.check.constant import Mode, Report, evaluate
+from tensorlang.check.divides import always_divides
+from tensorlang.check.errors.dims import (
+    DimCycle,
+    DoesNotDivide,
+    SizeBelowOne,
+    SizeNotInteger,
+)
+from tensorlang.check.errors.layers import NotYet, UnprovedDivision
+from tensorlang.check.mentions import GroupMention, Mentions, base, nodes
+from tensorlang.check.program import Dim, Value
+from tensorlang.size import Size, dynamic, product, simplest
+from tensorlang.source import Span
+from tensorlang.syntax import ast
+
+
+@dataclass(slots=True, eq=False)
+class Dims:
+    """The dims of a layer. `found` has those asked for so far, None where a mistake was reported.
+
+    `inputs`: names that only inputs bring. `lists`: dims that take the length of a const's list.
+    """
+
+    hypers: Mapping[str, Value | None]
+    hyper_spans: Mapping[str, Span]
+    mentions: Mentions
+    report: Report
+    bindings: dict[str, ast.DimBinding] = field(default_factory=dict)
+    inputs: dict[str, Span] = field(default_factory=dict)
+    lists: dict[str, int | None] = field(default_factory=dict)
+    found: dict[str, Dim | None] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+
+    def find(self, name: str) -> Dim | None:
+        """The dim of this name; None if nothing gives it a size or a mistake was reported."""
+        if name in self.found:
+            return self.found[name]
+        if name in self.open:
+            if name in self.bindings:
+                self.report(DimCycle(self.bindings[name].span, name))
+                self.found[name] = None
+            return None
+        self.open.add(name)
+        known, size = self._size(name)
+        self.open.discard(name)
+        if name in self.found:  # a cycle was reported on the way
+            return self.found[name]
+        if not known:
+            return None
+        self.found[name] = None if size is None else Dim(name, size)
+        return self.found[name]
+
+    def broken(self, name: str) -> bool:
+        """Whether a mistake about this dim was reported."""
+        return name in self.found and self.found[name] is None
+
+    def bring(self, name: str, size: Size) -> Dim:
+        """Enter a dim whose size is known from elsewhere: a batch axis, a sub-layer's output."""
+        dim = Dim(name, size)
+        self.found[name] = dim
+        return dim
+
+    def names(self) -> Iterator[str]:
+        yield from dict.fromkeys((*self.bindings, *self.inputs, *self.lists, *self.found))
+
+    def constant(self, expr: ast.Expr, mode: Mode) -> Value | None:
+        """Evaluate a constant expression over hyperparameters and sizes; None if it was reported."""
+        for node in nodes(expr):
+            if isinstance(node, ast.Name | ast.SizeOf):
+                name = node.id if isinstance(node, ast.Name) else node.name
+                if name in self.hypers:
+                    if self.hypers[name] is None:
+                        return None
+                elif self.find(name) is None and self.broken(name):
+                    return None
+        return evaluate(expr, _Names(self), self.report, mode)
+
+    def _size(self, name: str) -> tuple[bool, Size | None]:
+        """Whether something gives the dim a size, and the size (None: reported)."""
+        if name in self.bindings:
+            return True, self._computed(self.bindings[name])
+        if name in self.hypers:
+            return True, self._hyper(name)
+        if name in self.inputs:
+            return True, dynamic(name)
+        if name in self.lists:
+            return True, self.lists[name]
+        for mention in self.mentions.groups.get(name, ()):
+            if (size := self._divided(name, mention)) is not None:
+                return True, size
+        return False, None
+
+    def _hyper(self, name: str) -> Size | None:
+        value = self.hypers[name]
+        return None if value is None else self._checked(name, value, self.hyper_spans[name])
+
+    def _computed(self, binding: ast.DimBinding) -> Size | None:
+        if isinstance(binding.value, ast.Call) and binding.value.name == "irreps":
+            self.report(NotYet(binding.span, "dims of irreps are"))
+            return None
+        value = self.constant(binding.value, "size")
+        return None if value is None else self._checked(binding.name, value, binding.span)
+
+    def _checked(self, name: str, value: Value, span: Span) -> Size | None:
+        if isinstance(value, bool | float | str | tuple):
+            self.report(SizeNotInteger(span, name, shown_value(value)))
+            return None
+        if isinstance(value, sympy.Expr):
+            value = simplest(value)
+        if isinstance(value, int) and value < 1:
+            self.report(SizeBelowOne(span, name, value))
+            return None
+        return value
+
+    def _divided(self, name: str, mention: GroupMention) -> Size | None:
+        """The size of one factor of a group from its axis and the other factors."""
+        names = [base(index.id) for index in mention.group.indices]
+        if names.count(name) > 1:
+            return None
+        axis = self._axis(mention)
+        others = [self.find(other) for other in names if other != name]
+        if axis is None or any(other is None for other in others):
+            return None
+        known = product(other.size for other in others if other is not None)
+        return self.quotient(axis, known, mention.group.span)
+
+    def quotient(self, size: Size, known: Size, span: Span) -> Size | None:
+        if isinstance(size, int) and isinstance(known, int):
+            if known == 0 or size % known:
+                self.report(DoesNotDivide(span, size, known))
+                return None
+            return size // known
+        if not always_divides(size, known):
+            self.report(UnprovedDivision(span, str(size), str(known)))
+        return simplest(sympy.cancel(sympy.sympify(size) / known))
+
+    def _axis(self, mention: GroupMention) -> Size | None:
+        """The size of the axis that a group splits."""
+        declared = self.mentions.declared.get(mention.tensor)
+        if declared is None or len(declared.slots or ()) != mention.count:
+            return None
+        slot = (declared.slots or ())[mention.position]
+        if isinstance(slot, ast.ExprSlot) and isinstance(slot.expr, ast.Name):
+            dim = self.find(base(slot.expr.id))
+            return None if dim is None else dim.size
+        if isinstance(slot, ast.GroupSlot):
+            dims = [self.find(base(index.id)) for index in slot.indices]
+            if all(dim is not None for dim in dims):
+                return product(dim.size for dim in dims if dim is not None)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Names(Mapping[str, Value]):
+    """Hyperparameters and dims by name, as constant expressions see them."""
+
+    dims: Dims
+
+    def __getitem__(self, name: str) -> Value:
+        value = self.dims.hypers.get(name)
+        if value is not None:
+            return value
+        dim = self.dims.find(name)
+        if dim is None:
+            raise KeyError(name)
+        return dim.size
+
+    def __iter__(self) -> Iterator[str]:
+        yield from dict.fromkeys((*self.dims.hypers, *self.dims.names()))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def shown_value(value: Value) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return f"[{', '.join(shown_value(item) for item in value)}]"
+        case _:
+            return str(value)

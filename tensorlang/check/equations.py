@@ -1,0 +1,397 @@
+"""Equations: a left side, a right side, and what is hoisted out of the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tensorlang.check import terms as t
+from tensorlang.check.calls import PendingCall, batch_of, direct, matched, place_call
+from tensorlang.check.declarations import axes, declared_dtype, tensor
+from tensorlang.check.errors.indices import EllipsisMisplaced, LeftOnly, ReducedIndexOnLeft
+from tensorlang.check.errors.layers import NotYet, SeveralTargets
+from tensorlang.check.errors.types import TargetType
+from tensorlang.check.indices import Printer
+from tensorlang.check.program import (
+    Axis,
+    Equation,
+    Expr,
+    Index,
+    Read,
+    Statement,
+    SubCall,
+)
+from tensorlang.check.renaming import Renaming
+from tensorlang.check.scope import Env, InHand, Kind, LayerScope, Tensor, own
+from tensorlang.check.types import SHOWN, cast, dtype_of
+from tensorlang.dtype import Dtype
+from tensorlang.source import Span
+from tensorlang.syntax import ast
+
+
+def prepare(scope: LayerScope) -> None:
+    """Give the scope its ways to print and hoist terms."""
+
+    def finalise(term: t.Term) -> Expr:
+        return Printer(scope, Renaming()).print(term)
+
+    def body(term: t.Term, left: tuple[Index, ...], text: str, span: Span) -> Expr:
+        return printed(scope, term, left, text, span)
+
+    def hoist(
+        term: t.Term,
+        sums: tuple[Index, ...],
+        wish: str,
+        axes: tuple[Axis, ...] | None = None,
+        dtype: Dtype | None = None,
+    ) -> str:
+        return _hoist(scope, term, sums, wish, axes, dtype)
+
+    def call(
+        term: t.SubLayer,
+        sums: tuple[tuple[Index, ...], ...],
+        targets: Sequence[Tensor] | None,
+    ) -> str:
+        return place_call(scope, term, sums, targets)
+
+    scope.finalise, scope.body, scope.hoist, scope.call = finalise, body, hoist, call
+
+
+def printed(
+    scope: LayerScope, term: t.Term, left: tuple[Index, ...], text: str, span: Span
+) -> Expr:
+    """Place the sums of a right side over all its indices that the left lacks."""
+    printer = Printer(scope, Renaming(set(left)), text, span)
+    kept = set(left)
+    return printer.print(term, tuple(index for index in term.free if index not in kept))
+
+
+def _hoist(
+    scope: LayerScope,
+    term: t.Term,
+    sums: tuple[Index, ...],
+    wish: str,
+    axes: tuple[Axis, ...] | None,
+    dtype: Dtype | None,
+) -> str:
+    if axes is None:
+        axes = tuple(Axis((index,)) for index in t.without(term.free, sums))
+    left = [index for axis in axes for index in axis.indices]
+    printer = Printer(scope, Renaming(set(left)))
+    body = printer.print(term, sums)
+    dtype = dtype_of(body) if dtype is None else dtype
+    name = scope.define_temporary(wish, axes, dtype, term.span)
+    scope.statement.hoisted.append(
+        Equation(name, axes, dtype, cast(body, dtype), term.span, temporary=True)
+    )
+    return name
+
+
+def finish(scope: LayerScope) -> list[Statement]:
+    """The statements that the one at hand hoisted, their calls resolved."""
+    out: list[Statement] = []
+    for statement in scope.statement.hoisted:
+        if not isinstance(statement, PendingCall):
+            out.append(statement)
+            continue
+        sub = statement.sub
+        assert sub.source is not None, sub
+        interface = scope.session.layer(sub.source, sub.bind, statement.form, sub.span)
+        if interface is not None:
+            out.append(
+                SubCall(
+                    sub.name, interface.program, statement.inputs, statement.outputs, statement.span
+                )
+            )
+    scope.statement = InHand()
+    return out
+
+
+# --- equations -----------------------------------------------------------------------------------
+def equation(
+    scope: LayerScope,
+    statement: ast.Equation,
+    owned: set[int],
+    orders: dict[str, tuple[int, ...]],
+) -> list[Statement]:
+    """Check an equation; gives its statements, those hoisted first."""
+    if statement.form is not None:
+        scope.report(NotYet(statement.form.span, "approximations (as ...) are"))
+    if len(statement.targets) > 1:
+        return _several(scope, statement, owned, orders)
+    (declared,) = statement.targets
+    term = scope.expression(statement.body, Env())
+    slots = axes(scope, declared.slots or (), "the left side", ellipsis=True)
+    if not _ellipsis_known(scope, declared, slots):
+        slots = None
+    wanted = declared_dtype(scope, declared) if declared.dtype is not None else None
+    dtype = term.dtype if declared.dtype is None else wanted
+    mine = id(declared) in owned
+    target = _target(scope, declared, slots, dtype, orders)
+    body = None
+    if not term.bad and not target.bad and left_is_fine(scope, declared, target, term.free, term):
+        if _is_direct(term, target) and isinstance(term, t.SubLayer):
+            return _direct(scope, statement, term, target, mine)
+        body = printed(scope, term, target.indices, declared.span.text, statement.body.span)
+    if mine:
+        scope.tensors[declared.name] = target
+        if term.bad and declared.dtype is None and not target.bad:
+            _poison(scope, target)
+    out = finish(scope)
+    if body is None or target.dtype < dtype_of(body):
+        if body is not None:
+            kinds = (SHOWN[target.dtype], SHOWN[dtype_of(body)])
+            scope.report(TargetType(declared.span, declared.name, *kinds))
+        return out
+    body = cast(body, target.dtype)
+    out.append(Equation(target.name, target.axes, target.dtype, body, statement.span))
+    return out
+
+
+def _poison(scope: LayerScope, target: Tensor) -> None:
+    """What a faulty right side defines is of unknown kind: reading it stays silent."""
+    scope.tensors[target.name] = Tensor(
+        target.name,
+        target.kind,
+        target.slots,
+        target.axes,
+        target.order,
+        target.dtype,
+        target.span,
+        True,
+    )
+
+
+def _target(
+    scope: LayerScope,
+    declared: ast.Declared,
+    slots: tuple[Axis | None, ...] | None,
+    dtype: Dtype | None,
+    orders: dict[str, tuple[int, ...]],
+) -> Tensor:
+    """The tensor of a left side, not in scope yet."""
+    before = scope.tensors.get(declared.name)
+    order = orders.get(declared.name)
+    target = tensor(scope, declared, Kind.EQUATION, slots, dtype, order)
+    if before is None:
+        del scope.tensors[declared.name]
+    else:
+        scope.tensors[declared.name] = before
+    return target
+
+
+def _ellipsis_known(
+    scope: LayerScope, declared: ast.Declared, slots: tuple[Axis | None, ...] | None
+) -> bool:
+    if slots is None or None not in slots or scope.has_ellipsis:
+        return True
+    where = next(s for s in declared.slots or () if isinstance(s, ast.EllipsisSlot))
+    scope.report(EllipsisMisplaced(where.span, "stands on the left, but no input has it"))
+    return False
+
+
+def left_is_fine(
+    scope: LayerScope, declared: ast.Declared, target: Tensor, free: t.Free, term: t.Term
+) -> bool:
+    """Whether every index of the left is on the right."""
+    spans = left_spans(scope, declared)
+    fine = True
+    for index in target.indices:
+        if index in free:
+            continue
+        fine = False
+        span = spans.get(index, declared.span)
+        binder = bound_at(term, index)
+        if binder is not None:
+            scope.report(ReducedIndexOnLeft(span, index.name, binder))
+        else:
+            scope.report(LeftOnly(span, index.name, declared.name))
+        if index.ellipsis:
+            break
+    return fine
+
+
+def left_spans(scope: LayerScope, declared: ast.Declared) -> dict[Index, Span]:
+    """Where the indices of a left side are written."""
+    out: dict[Index, Span] = {}
+    for slot in declared.slots or ():
+        match slot:
+            case ast.ExprSlot(ast.Name() as name):
+                names: tuple[ast.Name, ...] = (name,)
+            case ast.GroupSlot(indices):
+                names = indices
+            case ast.EllipsisSlot(span):
+                out.update(dict.fromkeys(scope.ellipsis, span))
+                continue
+            case _:
+                continue
+        for name in names:
+            index = scope.known_index(name.id)
+            if index is not None:
+                out[index] = name.span
+    return out
+
+
+def bound_at(root: t.Term, index: Index) -> Span | None:
+    """Where an operator of the right side binds an index."""
+    todo: list[t.Term] = [root]
+    while todo:
+        term = todo.pop()
+        match term:
+            case t.Sum(terms=parts):
+                todo += [part for _, part in parts]
+            case t.Product(factors=parts):
+                todo += [part for _, part in parts]
+            case t.Negation(body=body) | t.Opaque(body=body):
+                todo.append(body)
+            case t.Function(args=args) | t.SubLayer(args=args):
+                todo += args
+            case t.Reduction() | t.Along():
+                if isinstance(term, t.Reduction) and index in term.indices:
+                    return term.span
+                todo += [term.body] if term.where is None else [term.where, term.body]
+            case t.Transform():
+                if index in term.source:
+                    return term.span
+                todo += term.args
+            case t.At():
+                if index == term.index:
+                    return term.span
+                todo.append(term.body)
+            case _:
+                pass
+    return None
+
+
+# --- calls of sub-layers as whole right sides ----------------------------------------------------
+def _sums_of(term: t.SubLayer, left: Sequence[Index]) -> tuple[tuple[Index, ...], ...] | None:
+    """What each argument sums, None if that is not plain."""
+    kept = set(left)
+    sums = [index for index in term.free if index not in kept]
+    if any(sum(index in arg.free for arg in term.args) != 1 for index in sums):
+        return None
+    return tuple(tuple(i for i in sums if i in arg.free) for arg in term.args)
+
+
+def _is_direct(term: t.Term, target: Tensor) -> bool:
+    """Whether a right side is a call whose output can be the target itself."""
+    if not isinstance(term, t.SubLayer) or len(term.match.outputs) != 1:
+        return False
+    sums = _sums_of(term, target.indices)
+    if sums is None or term.dtype is not target.dtype:
+        return False
+    if not direct(term, batch_of(term, sums), (target,)):
+        return False
+    callee = term.match.sub.interface
+    assert callee is not None, term
+    if term.match.sub.count is None:
+        return True
+    first = term.args[0]  # a stack returns its first input's axes, in their order
+    order = tuple(t.without(first.free, sums[0]))
+    plain = isinstance(first, t.Leaf) and isinstance(first.expr, Read)
+    return (
+        not plain
+        and order == target.indices
+        or (
+            isinstance(first, t.Leaf)
+            and isinstance(first.expr, Read)
+            and first.expr.subscripts == tuple(map(own, target.axes))
+        )
+    )
+
+
+def _direct(
+    scope: LayerScope,
+    statement: ast.Equation,
+    term: t.SubLayer,
+    target: Tensor,
+    mine: bool,
+) -> list[Statement]:
+    sums = _sums_of(term, target.indices)
+    assert sums is not None, term
+    place_call(scope, term, sums, (target,))
+    if mine:
+        scope.tensors[target.name] = target
+    return finish(scope)
+
+
+def _several(
+    scope: LayerScope,
+    statement: ast.Equation,
+    owned: set[int],
+    orders: dict[str, tuple[int, ...]],
+) -> list[Statement]:
+    """`Y[n], Z[n] = f(X)`."""
+    call = statement.body
+    term: t.Term = t.Bad(span=call.span)
+    if statement.scatter is not None:
+        scope.report(SeveralTargets(statement.span, "a scatter has one target"))
+    elif not isinstance(call, ast.Call) or call.name not in scope.subs:
+        if not isinstance(call, ast.Call) or call.name not in scope.poisoned:
+            fault = "several tensors on the left need a call of a sub-layer on the right"
+            scope.report(SeveralTargets(statement.body.span, fault))
+    else:
+        term = matched(scope, call, Env())
+    if isinstance(term, t.SubLayer) and len(term.match.outputs) != len(statement.targets):
+        count = len(term.match.outputs)
+        returns = "1 tensor" if count == 1 else f"{count} tensors"
+        fault = f"{term.match.sub.name} returns {returns}, {len(statement.targets)} on the left"
+        scope.report(SeveralTargets(statement.body.span, fault))
+        term = t.Bad(span=call.span)
+    targets = []
+    for m, declared in enumerate(statement.targets):
+        slots = axes(scope, declared.slots or (), "the left side", ellipsis=True)
+        if not _ellipsis_known(scope, declared, slots):
+            slots = None
+        dtype: Dtype | None = Dtype.REAL
+        if isinstance(term, t.SubLayer):
+            callee = term.match.sub.interface
+            assert callee is not None, term
+            dtype = callee.outputs[m].dtype
+        if declared.dtype is not None:
+            wanted = declared_dtype(scope, declared)
+            if wanted is not None and wanted is not dtype and isinstance(term, t.SubLayer):
+                found = SHOWN[dtype] if dtype is not None else "unknown"
+                scope.report(TargetType(declared.span, declared.name, SHOWN[wanted], found))
+        target = _target(scope, declared, slots, dtype, orders)
+        targets.append(target)
+        if id(declared) in owned:
+            scope.tensors[declared.name] = target
+            if term.bad:
+                _poison(scope, target)
+    if isinstance(term, t.SubLayer) and not any(target.bad for target in targets):
+        _place_several(scope, statement, term, targets)
+    return finish(scope)
+
+
+def _place_several(
+    scope: LayerScope, statement: ast.Equation, term: t.SubLayer, targets: list[Tensor]
+) -> None:
+    left = tuple(dict.fromkeys(index for target in targets for index in target.indices))
+    sums = _sums_of(term, left + _outputs(term))
+    if sums is None or not direct(term, batch_of(term, sums), targets):
+        shown = ", ".join(
+            _shown_axes(slots, batch_of(term, sums or tuple(() for _ in term.args)))
+            for slots in term.match.outputs
+        )
+        fault = f"{term.match.sub.name} returns tensors over {shown}: the left sides differ"
+        scope.report(SeveralTargets(statement.span, fault))
+        return
+    place_call(scope, term, sums, targets)
+
+
+def _outputs(term: t.SubLayer) -> tuple[Index, ...]:
+    return tuple(i for slots in term.match.outputs for slot in slots if slot for i in slot)
+
+
+def _shown_axes(slots: tuple[tuple[Index, ...] | None, ...], batch: tuple[Index, ...]) -> str:
+    names: list[str] = []
+    for slot in slots:
+        if slot is None:
+            names += [index.name for index in batch]
+        else:
+            names.append(
+                " ".join(i.name for i in slot)
+                if len(slot) == 1
+                else f"({' '.join(i.name for i in slot)})"
+            )
+    return f"[{', '.join(names)}]"

@@ -1,0 +1,462 @@
+"""From syntax to terms: operators, names and calls, each with its free indices and its dtype."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import sympy
+
+from tensorlang.check import program as p
+from tensorlang.check import terms as t
+from tensorlang.check.calls import sub_layer
+from tensorlang.check.defs import call_of_def, parameter
+from tensorlang.check.errors.dims import SizeOfCall, TooLarge, UnknownDim
+from tensorlang.check.errors.indices import EllipsisMisplaced, OperatorIndices
+from tensorlang.check.errors.bounds import BoundaryMisused
+from tensorlang.check.errors.layers import NotYet
+from tensorlang.check.errors.names import DefTooLarge, UnknownFunction, UsedTooEarly, WronglyUsed
+from tensorlang.check.errors.types import (
+    ArgumentValue,
+    Arity,
+    ConditionMisplaced,
+    NotACondition,
+    NotANumber,
+    UnknownKeyword,
+)
+from tensorlang.check.mentions import base
+from tensorlang.check.names import BOUNDARIES, LATER_CONSTRUCTORS, reserved
+from tensorlang.check.operators import OPERATORS, at, operator
+from tensorlang.check.reads import bare_read, read
+from tensorlang.check.scope import TENSORS, Env, Kind, LayerScope
+from tensorlang.check.types import ARTICLE, BOOL, INT, REAL, dtype_of_value, typed
+from tensorlang.registry import functions
+from tensorlang.source import Span
+from tensorlang.syntax import ast
+
+_DEPTH = 140  # of nested expressions after defs are substituted
+_EXPANDED = 100_000  # terms that the defs of one statement may expand to
+_CONSTANTS: dict[str, tuple[bool | float, t.Dtype]] = {
+    "pi": (math.pi, REAL),
+    "inf": (math.inf, REAL),
+    "true": (True, BOOL),
+    "false": (False, BOOL),
+}
+_COMPARISONS = {
+    ast.Comparison.LT: "lt",
+    ast.Comparison.LE: "le",
+    ast.Comparison.GT: "gt",
+    ast.Comparison.GE: "ge",
+    ast.Comparison.EQ: "eq",
+    ast.Comparison.NE: "ne",
+}
+
+
+def expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
+    """Resolve an expression; mistakes are reported and leave a bad term."""
+    if env.frame is not None and not _affordable(scope, env.frame.chain[-1], expr.span):
+        return t.Bad(span=expr.span)
+    scope.depth += 1
+    try:
+        return _expression(scope, expr, env)
+    finally:
+        scope.depth -= 1
+
+
+def _affordable(scope: LayerScope, name: str, span: Span) -> bool:
+    """Count what defs expand to; past the limit it is reported, once a statement."""
+    hand = scope.statement
+    hand.expanded += 1
+    if hand.exhausted:
+        return False
+    if hand.expanded > _EXPANDED or scope.depth > _DEPTH:
+        hand.exhausted = True
+        scope.report(DefTooLarge(span, name))
+        return False
+    return True
+
+
+def _expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
+    match expr:
+        case ast.Number():
+            return _number(scope, expr)
+        case ast.Name():
+            return _name(scope, expr, env)
+        case ast.Call():
+            return _call(scope, expr, env)
+        case ast.Sum():
+            return _sum(scope, expr, env)
+        case ast.Product():
+            return _product(scope, expr, env)
+        case ast.Negate(body, span):
+            inner = scope.expression(body, env)
+            dtype, bad = typed(scope, "neg", "-", (inner,), span)
+            return t.Negation(span=span, free=inner.free, dtype=dtype, bad=bad, body=inner)
+        case ast.Power():
+            return _power(scope, expr, env)
+        case ast.IntDivide(left, right, modulo, span):
+            args = (scope.expression(left, env), scope.expression(right, env))
+            name = "mod" if modulo else "floordiv"
+            return function(scope, name, "%" if modulo else "//", args, span)
+        case ast.Compare():
+            return _compare(scope, expr, env)
+        case ast.And(operands, span):
+            args = tuple(scope.expression(operand, env) for operand in operands)
+            return function(scope, "and", "and", args, span)
+        case ast.Or(operands, span):
+            args = tuple(scope.expression(operand, env) for operand in operands)
+            return function(scope, "or", "or", args, span)
+        case ast.Not(body, span):
+            return function(scope, "not", "not", (scope.expression(body, env),), span)
+        case ast.IfElse():
+            return _choice(scope, expr, env)
+        case ast.SizeOf(name, span):
+            return _size(scope, name, span, env)
+        case ast.String(_, span):
+            return _no_number(scope, span, "a string")
+        case ast.ListExpr(_, span):
+            return _no_number(scope, span, "a list")
+
+
+def _no_number(scope: LayerScope, span: Span, found: str) -> t.Term:
+    scope.report(NotANumber(span, found))
+    return t.Bad(span=span)
+
+
+# --- leaves --------------------------------------------------------------------------------------
+def _number(scope: LayerScope, number: ast.Number) -> t.Term:
+    value, span = number.value, number.span
+    if isinstance(value, int) and value >= 2**63:
+        scope.report(TooLarge(span))
+        return t.Bad(span=span)
+    if isinstance(value, float) and math.isinf(value):
+        scope.report(TooLarge(span))
+        return t.Bad(span=span)
+    return literal(value, span)
+
+
+def literal(value: bool | int | float, span: Span) -> t.Leaf:
+    dtype = dtype_of_value(value)
+    return t.Leaf(span=span, dtype=dtype, expr=p.Literal(value, dtype))
+
+
+def _size(scope: LayerScope, name: str, span: Span, env: Env) -> t.Term:
+    """`|c|`."""
+    if env.frame is not None:
+        index = scope.index(ast.Name(name, span), env)
+        return t.Bad(span=span) if index is None else _size_value(scope, index.dim.size, span, env)
+    index = scope.known_index(name)
+    if index is not None:
+        return _size_value(scope, index.dim.size, span, env)
+    root = base(name)
+    named = scope.names.get(root)
+    if scope.dims.broken(root) or root in scope.poisoned or root in scope.reported:
+        return t.Bad(span=span)
+    if named is not None and named.kind in TENSORS:
+        scope.report(WronglyUsed(span, name, named.kind.value, "|...| takes a dim"))
+        return t.Bad(span=span)
+    scope.reported.add(root)
+    scope.report(UnknownDim(span, name, scope.close(name)))
+    return t.Bad(span=span)
+
+
+def _size_value(scope: LayerScope, size: p.Size, span: Span, env: Env) -> t.Term:
+    if env.const is not None and not isinstance(size, int) and called(size):
+        name = ", ".join(symbol.name for symbol in called(size))
+        scope.report(SizeOfCall(span, env.const, "const", name))
+        return t.Bad(span=span)
+    return t.Leaf(span=span, dtype=INT, expr=p.SizeValue(size))
+
+
+def called(size: p.Size) -> list[sympy.Symbol]:
+    """Symbols of a size that only a call knows, by name."""
+    if isinstance(size, int):
+        return []
+    free = (symbol for symbol in size.free_symbols if not symbol.is_positive)
+    return sorted(free, key=lambda symbol: str(symbol.name))
+
+
+def _name(scope: LayerScope, name: ast.Name, env: Env) -> t.Term:
+    span = name.span
+    if name.id in _CONSTANTS:
+        value, dtype = _CONSTANTS[name.id]
+        return t.Leaf(span=span, dtype=dtype, expr=p.Literal(value, dtype))
+    if env.frame is not None:
+        found = parameter(scope, name, env)
+        if found is not None:
+            return found
+        return _index_value(scope, name, env)
+    root = base(name.id)
+    if name.id in scope.tensors:
+        return bare_read(scope, name, env)
+    if root in scope.hypers and root not in scope.mentions.indices and root not in scope.index_dims:
+        return _hyper(scope, name)
+    named = scope.names.get(name.id)
+    if named is not None and named.kind is Kind.SUB:
+        scope.report(WronglyUsed(span, name.id, named.kind.value, f"call it: {name.id}(...)"))
+        return t.Bad(span=span)
+    if too_early(scope, name.id, span):
+        return t.Bad(span=span)
+    if name.id in reserved() or name.id in scope.source.scope.defs:
+        what = reserved().get(name.id, "a def")
+        scope.report(WronglyUsed(span, name.id, what, "it cannot stand alone"))
+        return t.Bad(span=span)
+    return _index_value(scope, name, env)
+
+
+def too_early(scope: LayerScope, name: str, span: Span) -> bool:
+    """Report a tensor that a later statement defines; True also where that was done before."""
+    if name in scope.pending_scatters:
+        scope.report(UsedTooEarly(span, name, scope.pending_scatters[name]))
+        return True
+    named = scope.names.get(name)
+    if named is None or named.kind not in TENSORS or name in scope.tensors:
+        return name in scope.poisoned
+    scope.report(UsedTooEarly(span, name, named.span))
+    return True
+
+
+def _index_value(scope: LayerScope, name: ast.Name, env: Env) -> t.Term:
+    index = scope.index(name, env)
+    if index is None:
+        return t.Bad(span=name.span)
+    return t.Leaf(
+        span=name.span,
+        free={index: None},
+        dtype=INT,
+        expr=p.IndexValue(index),
+        places={index: name.span},
+    )
+
+
+def _hyper(scope: LayerScope, name: ast.Name) -> t.Term:
+    value = scope.hypers[base(name.id)]
+    span = name.span
+    match value:
+        case None:
+            return t.Bad(span=span)
+        case _ if base(name.id) != name.id:
+            scope.report(
+                WronglyUsed(span, base(name.id), "a hyperparameter", "it is not an index here")
+            )
+            return t.Bad(span=span)
+        case str():
+            return _no_number(scope, span, "a string")
+        case tuple():
+            return _no_number(scope, span, "a list")
+        case sympy.Expr():
+            return t.Leaf(
+                span=span,
+                dtype=INT if value.is_integer is not False else REAL,
+                expr=p.SizeValue(value),
+            )
+        case _:
+            return literal(value, span)
+
+
+# --- operators -----------------------------------------------------------------------------------
+def function(
+    scope: LayerScope, name: str, shown: str, args: tuple[t.Term, ...], span: Span
+) -> t.Term:
+    """A pointwise function of the library on terms."""
+    dtype, bad = typed(scope, name, shown, args, span)
+    free = t.union(arg.free for arg in args)
+    return t.Function(span=span, free=free, dtype=dtype, bad=bad, name=name, shown=shown, args=args)
+
+
+def _sum(scope: LayerScope, expr: ast.Sum, env: Env) -> t.Term:
+    terms = tuple((term.negative, scope.expression(term.expr, env)) for term in expr.terms)
+    args = tuple(term for _, term in terms)
+    dtype, bad = typed(scope, "add", "+", args, expr.span)
+    free = t.union(term.free for term in args)
+    return t.Sum(span=expr.span, free=free, dtype=dtype, bad=bad, terms=terms)
+
+
+def _product(scope: LayerScope, expr: ast.Product, env: Env) -> t.Term:
+    factors: list[tuple[bool, t.Term]] = []
+    negative = False
+    for factor in expr.factors:
+        term = scope.expression(factor.expr, env)
+        while isinstance(term, t.Negation) and not term.bad:
+            negative, term = not negative, term.body
+        if isinstance(term, t.Product) and not term.bad:
+            factors += [(divides != factor.divides, inner) for divides, inner in term.factors]
+            negative = negative != term.negative
+        else:
+            factors.append((factor.divides, term))
+    above = tuple(term for divides, term in factors if not divides)
+    below = tuple(term for divides, term in factors if divides)
+    every = tuple(term for _, term in factors)
+    dtype, bad = typed(scope, "mul", "*", above, expr.span) if len(above) > 1 else (INT, False)
+    if len(above) == 1:
+        dtype, bad = above[0].dtype, above[0].bad
+    if below:
+        other, worse = typed(scope, "div", "/", (above[0], below[0]), expr.span)
+        bad = bad or worse or any(term.bad for term in below)
+        dtype = max(dtype, other, *(term.dtype for term in below))
+    free = t.union(term.free for term in every)
+    return t.Product(
+        span=expr.span, free=free, dtype=dtype, bad=bad, factors=tuple(factors), negative=negative
+    )
+
+
+def _power(scope: LayerScope, expr: ast.Power, env: Env) -> t.Term:
+    body = scope.expression(expr.base, env)
+    exponent = _exponent(scope.expression(expr.exponent, env))
+    if isinstance(exponent, t.Leaf) and isinstance(exponent.expr, p.Literal) and body.dtype <= INT:
+        value = exponent.expr.value
+        if isinstance(value, int) and value < 0:  # 2^-1 is 0.5, as in Python
+            exponent = literal(float(value), exponent.span)
+    return function(scope, "pow", "^", (body, exponent), expr.span)
+
+
+def _exponent(term: t.Term) -> t.Term:
+    """A negated literal as a literal: `x^-2` has an integer exponent."""
+    if isinstance(term, t.Negation) and isinstance(term.body, t.Leaf) and not term.bad:
+        expr = term.body.expr
+        if isinstance(expr, p.Literal) and isinstance(expr.value, int | float):
+            return literal(-expr.value, term.span)
+    return term
+
+
+def _compare(scope: LayerScope, expr: ast.Compare, env: Env) -> t.Term:
+    operands = [scope.expression(operand, env) for operand in expr.operands]
+    parts = []
+    for k, comparison in enumerate(expr.operators):
+        pair = (operands[k], operands[k + 1])
+        span = pair[0].span.join(pair[1].span) if len(expr.operators) > 1 else expr.span
+        parts.append(function(scope, _COMPARISONS[comparison], comparison.value, pair, span))
+    if len(parts) == 1:
+        return parts[0]
+    return function(scope, "and", "and", tuple(parts), expr.span)
+
+
+def _choice(scope: LayerScope, expr: ast.IfElse, env: Env) -> t.Term:
+    condition = scope.expression(expr.condition, env)
+    facts, opposite = env.facts, env.facts
+    if not condition.bad and condition.dtype is not BOOL:
+        scope.report(NotACondition(expr.condition.span, ARTICLE[condition.dtype]))
+        condition.bad = True
+    if not condition.bad:
+        facts = (*facts, condition)
+        opposite = (*opposite, function(scope, "not", "not", (condition,), condition.span))
+    then = scope.expression(expr.then, replace(env, facts=facts))
+    otherwise = scope.expression(expr.otherwise, replace(env, facts=opposite))
+    return function(scope, "where", "if", (condition, then, otherwise), expr.span)
+
+
+# --- calls ---------------------------------------------------------------------------------------
+def _call(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
+    name, in_layer = call.name, env.frame is None
+    if in_layer and name in scope.subs:
+        return sub_layer(scope, call, env)
+    if env.frame is not None and call.name in env.frame.arguments:
+        rule = f"read it elsewhere with at[...]({name})"
+        return _wrong(scope, call, "an argument of the def", rule)
+    if in_layer and (named := scope.names.get(name)) is not None and named.kind in TENSORS:
+        return _reference(scope, call, env, named.kind)
+    if in_layer and name in scope.poisoned:
+        return t.Bad(span=call.span)
+    defs = (scope.source if env.frame is None else env.frame.source).scope.defs
+    if name in defs and name not in reserved():
+        return call_of_def(scope, call, defs[name], env)
+    if name in OPERATORS and (call.slots is not None or name not in functions()):
+        return operator(scope, call, env)
+    if name == "at":
+        return at(scope, call, env)
+    if name in functions() and not functions()[name].reserved:
+        return _function(scope, call, env)
+    return _other(scope, call, env)
+
+
+def _reference(scope: LayerScope, call: ast.Call, env: Env, kind: Kind) -> t.Term:
+    if call.args is not None:
+        return _wrong(scope, call, kind.value, "it takes subscripts in brackets, not arguments")
+    if call.where is not None:
+        scope.report(ConditionMisplaced(call.where.span, call.name))
+        return t.Bad(span=call.span)
+    if call.name not in scope.tensors:
+        too_early(scope, call.name, call.name_span)
+        return t.Bad(span=call.span)
+    return read(scope, call, env)
+
+
+def _wrong(scope: LayerScope, call: ast.Call, what: str, rule: str) -> t.Term:
+    scope.report(WronglyUsed(call.name_span, call.name, what, rule))
+    return t.Bad(span=call.span)
+
+
+def _function(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
+    row = functions()[call.name]
+    if call.slots is not None:
+        if call.where is not None:
+            scope.report(ConditionMisplaced(call.where.span, call.name))
+        else:
+            rule = "acts on each value: it takes no indices in brackets"
+            scope.report(OperatorIndices(call.name_span, call.name, rule))
+        return t.Bad(span=call.span)
+    args = []
+    for argument in call.args or ():
+        if argument.name is not None and not (call.name == "dropout" and argument.name == "p"):
+            known = ("p",) if call.name == "dropout" else ()
+            scope.report(UnknownKeyword(argument.span, call.name, argument.name, known))
+            args.append(t.Bad(span=argument.span))
+            continue
+        args.append(scope.expression(argument.expr, env))
+    least, most = row.arity
+    if len(args) < least or (most is not None and len(args) > most):
+        if not any(arg.bad for arg in args):
+            expected = "1 argument" if least == 1 else f"{least} arguments"
+            scope.report(Arity(call.span, call.name, expected, len(args)))
+        return t.Bad(span=call.span)
+    if call.name == "dropout":
+        return _dropout(scope, call, args)
+    return function(scope, call.name, call.name, tuple(args), call.span)
+
+
+def _dropout(scope: LayerScope, call: ast.Call, args: list[t.Term]) -> t.Term:
+    rate = args[1]
+    if not rate.bad:
+        constant = isinstance(rate, t.Leaf) and isinstance(rate.expr, p.Literal)
+        value = rate.expr.value if isinstance(rate, t.Leaf) and constant else None  # type: ignore[union-attr]
+        symbolic = isinstance(rate, t.Leaf) and isinstance(rate.expr, p.SizeValue)
+        known = isinstance(value, int | float) and 0 <= value <= 1
+        if not known and not symbolic:
+            scope.report(ArgumentValue(rate.span, "dropout", "p is a number between 0 and 1"))
+            return t.Bad(span=call.span)
+    term = function(scope, "dropout", "dropout", tuple(args), call.span)
+    assert isinstance(term, t.Function), term
+    scope.sites += 1
+    term.site = scope.sites
+    return term
+
+
+def _other(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
+    """What is no function, operator, def, tensor or sub-layer."""
+    name, span = call.name, call.name_span
+    if name in BOUNDARIES:
+        scope.report(BoundaryMisused(span, name, "stands in a subscript only"))
+    elif name == "grad" or name == "spherical_harmonics":
+        scope.report(NotYet(span, f"{name} is"))
+    elif name in LATER_CONSTRUCTORS:
+        scope.report(NotYet(span, f"the constant {name} is"))
+    elif name in scope.source.scope.layers and env.frame is None:
+        rule = f"declare a sub-layer: sub f = {name}(...)"
+        scope.report(WronglyUsed(span, name, "a layer", rule))
+    elif env.frame is None and (name in scope.hypers or scope.known_index(name) is not None):
+        what = "a hyperparameter" if name in scope.hypers else "an index"
+        scope.report(WronglyUsed(span, name, what, "it has no axes and takes no arguments"))
+    elif name in reserved():
+        scope.report(WronglyUsed(span, name, reserved()[name], "it cannot stand here"))
+    elif call.args is None and env.frame is None:
+        scope.unknown(name, span)
+    elif name not in scope.reported:
+        scope.reported.add(name)
+        known = (*functions(), *OPERATORS, *scope.source.scope.defs, *scope.subs)
+        scope.report(UnknownFunction(span, name, scope.close(name, known)))
+    return t.Bad(span=call.span)
+
+
+def ellipsis_as_value(scope: LayerScope, span: Span) -> t.Term:
+    scope.report(EllipsisMisplaced(span, "has no value"))
+    return t.Bad(span=span)

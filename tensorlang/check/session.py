@@ -1,0 +1,93 @@
+"""One run of the checker over a spec: what was reported, and every layer checked once a form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import sympy
+
+from tensorlang.check.calls import Form
+from tensorlang.check.errors.layers import LayerCycle, TooDeep
+from tensorlang.check.errors.names import DefFreeName
+from tensorlang.check.program import Program, Value
+from tensorlang.check.scope import Frame, Tensor
+from tensorlang.check.spec import LayerSource
+from tensorlang.diagnostics import Diagnostic
+from tensorlang.source import Span
+
+_DEPTH = 32  # of layers within layers
+
+Bind = tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What callers know of a layer. `names` are all its own names, `dynamic` its call-time sizes."""
+
+    program: Program
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    names: frozenset[str]
+    has_ellipsis: bool
+    dynamic: frozenset[sympy.Symbol]
+
+
+Check = Callable[["Session", LayerSource, Bind, Form | None], Interface | None]
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """`check` reads one layer; the rest is memory."""
+
+    check: Check
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    errors: int = 0
+    seen: set[tuple[str, int, int, int, str]] = field(default_factory=set)
+    done: dict[tuple[int, Bind, Form | None], Interface | None] = field(default_factory=dict)
+    open: list[LayerSource] = field(default_factory=list)
+    free_names: set[tuple[str, str]] = field(default_factory=set)
+
+    def report(self, diagnostic: Diagnostic) -> None:
+        """Keep a diagnostic, once: other forms of a layer repeat what differs in sizes only."""
+        if diagnostic.severity == "error":
+            self.errors += 1
+        span = diagnostic.span
+        text = re.sub(r"\d+", "#", diagnostic.message())
+        key = (diagnostic.code, id(span.source), span.start, span.end, text)
+        if key not in self.seen:
+            self.seen.add(key)
+            self.diagnostics.append(diagnostic)
+
+    def free_name_of_def(self, name: str, span: Span, frame: Frame) -> None:
+        """Report a name in a def's body that is none of its own, once a def."""
+        function = frame.source.ast.name
+        if (name, function) not in self.free_names:
+            self.free_names.add((name, function))
+            self.report(DefFreeName(span, name, function))
+        else:
+            self.errors += 1
+
+    def layer(
+        self, source: LayerSource, bind: Bind, form: Form | None, span: Span
+    ) -> Interface | None:
+        """Check a layer in a form; None if a mistake was reported."""
+        key = (id(source), bind, form)
+        if key in self.done:
+            if self.done[key] is None:
+                self.errors += 1
+            return self.done[key]
+        if source in self.open:
+            names = [other.ast.name for other in self.open[self.open.index(source) :]]
+            self.report(LayerCycle(span, (*names, source.ast.name)))
+            return None
+        if len(self.open) >= _DEPTH:
+            self.report(TooDeep(span))
+            return None
+        self.open.append(source)
+        before = self.errors
+        found = self.check(self, source, bind, form)
+        self.open.pop()
+        self.done[key] = found if self.errors == before else None
+        return self.done[key]
