@@ -84,13 +84,14 @@ def _excerpt(label: Label, width: int, mark: str) -> list[str]:
 
 def _window(text: str, column: int, limit: int = 160) -> tuple[str, int, int]:
     """Cut a long line to the part around column; the last value is the length of the ellipsis."""
-    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    if len(text) <= limit:
-        return text, column, 0
-    start = max(0, column - limit // 2)
+    start = max(0, column - limit // 2) if len(text) > limit else 0
     head = "…" if start else ""
     tail = "…" if start + limit < len(text) else ""
-    return head + text[start : start + limit] + tail, column - start + len(head), len(tail)
+    shown = "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for char in text[start : start + limit]
+    )
+    return head + shown + tail, column - start + len(head), len(tail)
 
 
 def to_dict(diagnostic: Diagnostic) -> dict[str, Any]:

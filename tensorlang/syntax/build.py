@@ -45,11 +45,14 @@ class Builder:
         return ast.Use(module.text, is_path, module.span, tuple(names), _span(children))
 
     def layer(self, children: list[Child]) -> ast.Layer:
-        name = _plain(children[1], "a layer")
-        docstring = _only(str, children)
-        body = tuple(child for child in children[4:] if not isinstance(child, (Token, str)))
-        span = Span(name.span.source, children[0].span.start, body[-1].span.end)
-        return ast.Layer(name.id, name.span, children[2], docstring, body, span)
+        (word, name, hypers), *rest = children
+        docstring = _only(str, rest)
+        body = tuple(child for child in rest if not isinstance(child, (Token, str)))
+        span = Span(name.span.source, word.span.start, body[-1].span.end)
+        return ast.Layer(name.id, name.span, hypers, docstring, body, span)
+
+    def header(self, children: list[Child]) -> tuple[Token, ast.Name, tuple[ast.Hyper, ...]]:
+        return children[0], _plain(children[1], "a layer"), children[2]
 
     def hypers(self, children: list[Child]) -> tuple[ast.Hyper, ...]:
         return _nodes(children)

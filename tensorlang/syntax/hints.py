@@ -12,7 +12,8 @@ from tensorlang.syntax.tokens import KEYWORDS, PUNCTUATION, STATEMENTS, Token
 def unexpected(tokens: Sequence[Token], at: int, accepted: Iterable[str]) -> Diagnostic:
     """The diagnostic for tokens[at] where the grammar accepts `accepted`."""
     bad, accepted = tokens[at], set(accepted)
-    if bad.type in KEYWORDS.values() and "NAME" in accepted and at > 0:
+    in_index = bad.type == "IN" and tokens[0].type == "INDEX"
+    if bad.type in KEYWORDS.values() and "NAME" in accepted and at > 0 and not in_index:
         return ReservedWord(bad.span, bad.text)
     if bad.type == "DOCSTRING":
         return DocstringMisplaced(bad.span)
@@ -30,7 +31,7 @@ def _found(token: Token) -> str:
         case _ if token.type in KEYWORDS.values():
             return token.text
         case "NAME" | "INT" | "FLOAT":
-            return token.text
+            return token.text if len(token.text) <= 40 else f"{token.text[:40]}…"
         case _:
             return f"'{token.text}'"
 
@@ -41,18 +42,20 @@ _TERM = _EXPRESSION - {"NOT"}
 _ARITHMETIC = {"PLUS", "MINUS", "TIMES", "DIVIDE", "FLOOR_DIVIDE", "MODULO"}
 _COMPARISON = {"EQ", "NE", "LE", "LT", "GE", "GT"}
 _LOGIC = {"AND", "OR", "IF"}
+_ASSIGNS = {"EQUALS", "ADD_TO", "MAX_TO", "MIN_TO"}
 _GROUPS: tuple[tuple[str, set[str], set[str]], ...] = (
     # what is said, the terminals that must all be accepted, those that it then covers
     ("a statement", {"INPUT", "OUTPUT", "NAME"}, {*STATEMENTS, "NAME", "DOCSTRING"}),
     ("use, layer or def", {"USE", "LAYER", "DEF"}, {"USE", "LAYER", "DEF", "$END"}),
     ("an expression", _EXPRESSION, _EXPRESSION),
     ("an expression", _TERM, _TERM),
+    ("'='", _ASSIGNS, _ASSIGNS),
     ("an operator", _ARITHMETIC, _ARITHMETIC | _COMPARISON | _LOGIC | {"CARET"}),
 )
 _WORDS = {"NAME": "a name", "STRING": "a string", "NEWLINE": "the end of the line"}
 _ORDER = (
-    *("NAME", "STRING", "LSQB", "LPAR", "EQUALS", "ADD_TO", "MAX_TO", "MIN_TO", "COLON", "TILDE"),
-    *("ARROW", "COMMA", "RPAR", "RSQB", "ELLIPSIS", "IN", "WHERE", "WHEN", "ELSE", "AS", "PARAM"),
+    *("NAME", "STRING", "LSQB", "LPAR", "COMMA", "RPAR", "RSQB", "EQUALS", "COLON", "TILDE"),
+    *("ARROW", "ELLIPSIS", "IN", "WHERE", "WHEN", "ELSE", "AS", "PARAM"),
     *("AND", "OR", "IF", *sorted(_COMPARISON), *sorted(_ARITHMETIC), "CARET", "NEWLINE"),
 )
 
@@ -65,6 +68,8 @@ def _expected(accepted: set[str]) -> tuple[str, ...]:
         if needed <= rest:
             rest -= covered
             words.append(word)
+    if "an operator" in words:
+        rest -= {"LSQB", "LPAR"}
     for type_ in _ORDER:
         if type_ in rest:
             sign = f"'{_SIGNS[type_]}'" if type_ in _SIGNS else type_.lower()
@@ -107,7 +112,14 @@ def _hint(tokens: Sequence[Token], at: int, accepted: set[str]) -> str | None:
         return "... stands in brackets, for the batch dims"
     if before is None:
         return None
-    if before.type == bad.type == "EQUALS" or (bad.type == "EQUALS" and "EQ" in accepted):
+    inside = _innermost(tokens[:at])
+    if bad.type == "EQUALS" and "EQ" in accepted:
+        is_second = inside is None and any(token.type == "EQUALS" for token in tokens[:at])
+        is_test = any(token.type in ("IF", "WHERE", "CHECK") for token in tokens[:at])
+        if is_second and not is_test:
+            return "an equation has one  ="
+        return "equality is tested by  =="
+    if before.type == bad.type == "EQUALS":
         return "equality is tested by  =="
     if bad.type == "EQ" and "EQUALS" in accepted:
         return "a definition has one  ="
@@ -119,20 +131,36 @@ def _hint(tokens: Sequence[Token], at: int, accepted: set[str]) -> str | None:
         return "a def is one expression:  def f(x) = exp(x)"
     if bad.type == "COLON" and before.type in ("LSQB", "COMMA"):
         return "there are no slices: an index runs over all its values"
-    if bad.type == "EQUALS" and before.type in ("PLUS", "MINUS", "TIMES", "DIVIDE"):
+    if bad.type in _ARITHMETIC and after is not None and after.type == "EQUALS":
         return "there are  +=,  max=  and  min="
     if bad.type in ("NAME", "INT", "FLOAT", "SIZE") and before.type in (
         *("NAME", "INT", "FLOAT", "SIZE", "RPAR", "RSQB"),
     ):
+        if "COMMA" in accepted and (inside == "LSQB" or "TIMES" not in accepted):
+            return f"separate them by a comma:  {_joined(before, ', ', bad)}"
         if "TIMES" in accepted:
-            return f"a product needs its sign:  {before.text} * {bad.text}"
-        if "COMMA" in accepted:
-            return f"separate them by a comma:  {before.text}, {bad.text}"
+            return f"a product needs its sign:  {_joined(before, ' * ', bad)}"
     if bad.type == "NEWLINE":
         return _at_line_end(tokens, accepted)
     if bad.type == "PLUS" and "MINUS" in accepted and after is not None:
         return "there is no unary plus"
     return None
+
+
+def _joined(before: Token, sign: str, bad: Token) -> str:
+    head = "..." if before.type in ("RPAR", "RSQB") else before.span.text
+    return f"{head}{sign}{bad.span.text}"
+
+
+def _innermost(tokens: Sequence[Token]) -> str | None:
+    """The type of the innermost bracket that is open after these tokens."""
+    opened = [""]
+    for token in tokens:
+        if token.type in ("LPAR", "LSQB"):
+            opened.append(token.type)
+        elif token.type in ("RPAR", "RSQB"):
+            opened.pop()
+    return opened[-1] or None
 
 
 def _at_line_end(tokens: Sequence[Token], accepted: set[str]) -> str | None:
@@ -145,6 +173,6 @@ def _at_line_end(tokens: Sequence[Token], accepted: set[str]) -> str | None:
         return f"write  {tokens[-2].text}()"
     if "ELSE" in accepted and any(token.type == "IF" for token in tokens):
         return "a condition has two branches:  a if c else b"
-    if accepted >= _EXPRESSION:
+    if accepted >= _TERM:
         return "a line goes on where a bracket is open: put parentheses around the expression"
     return None

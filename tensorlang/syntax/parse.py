@@ -79,7 +79,7 @@ class _Parser:
         self._header: Line | None = None  # of the layer that lines now belong to
         self._body: Line | None = None  # its first line
         self._statements = 0
-        self._stray: str | None = None  # lines like this one are already reported
+        self._stray: str | None = None  # what lines that follow are, no news if they are it again
 
     def line(self, line: Line) -> None:
         self._is_sound = self._is_sound and not line.broken
@@ -110,9 +110,9 @@ class _Parser:
                 self._error(errors.OutsideLayer(_first(line), _what(line)))
             self._stray = "outside"
             return
-        self._stray = None
         self._before_layer = self._stacks()
         is_fed = self._feed(line)
+        self._stray = None if is_fed else "failed"
         if line.type == "LAYER":
             self._header, self._body, self._statements = line, None, 0
             if not is_fed:
@@ -129,8 +129,10 @@ class _Parser:
         if self._body is None:
             self._body = line
             self._state.feed_token(Token("INDENT", "", _first(line)))
-        if line.indent == self._body.indent:
+        if line.indent == self._body.indent or line.has_tab:
             self._stray = None
+        elif self._stray == "failed" and line.indent > self._body.indent:
+            return
         elif self._stray is None:
             expected = self._body.indent
             first = _first(self._body)
@@ -145,7 +147,8 @@ class _Parser:
             self._error(errors.DocstringMisplaced(_first(line)))
             return
         self._statements += line.type != "DOCSTRING"
-        self._feed(line)
+        if not self._feed(line):
+            self._stray = "failed"
 
     def _end_layer(self) -> None:
         if self._header is None:
@@ -156,6 +159,7 @@ class _Parser:
             name = tokens[1] if len(tokens) > 1 else tokens[0]
             if not header.broken:
                 self._error(errors.LayerWithoutBody(name.span, name.text))
+                self._stray = "outside"
         if self._is_sound:
             self._state.feed_token(Token("DEDENT", "", _first(header)))
         else:

@@ -83,7 +83,6 @@ FOREIGN: dict[str, str] = {
     "÷": "/",
     "…": "...",
     "!": "not",
-    ":=": "=",
     "∧": "and",
     "∨": "or",
     "¬": "not",
@@ -100,12 +99,16 @@ _PATTERN = re.compile(
     | (?P<COMMENT>\#[^\n]*)
     | (?P<TEXT>"{{3}}|")
     | (?P<SIZE>\|[ \t]*{_name}[ \t]*\|)
-    | (?P<FOREIGN>\*\*|&&?|\|\||===|!==|<>|=>|:=|!(?!=)|[≤≥≠→−–×·⋅÷…∧∨¬∞])
+    | (?P<FOREIGN>\*\*|&&?|\|\||===|!==|<>|=>|!(?!=)|[≤≥≠→−–×·⋅÷…∧∨¬∞])
     | (?P<OPERATOR>\.\.\.|->|\+=|==|!=|<=|>=|//|[=<>/%*+\-^~,:()\[\]])
     """,
     re.VERBOSE,
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_\u0370-\u03ff][A-Za-z0-9_\u0370-\u03ff]*'*")
+_BEGINS_EQUATION = re.compile(
+    rf"{_name}[ \t]*\[[^\[\]\n]*(?:\[[^\[\]\n]*\][^\[\]\n]*)*\][ \t]*(?:=(?!=)|\+=|max=|min=)"
+)
+_MOST_LOOKED_AHEAD = 10  # brackets whose end is sought in all that follows
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -126,6 +129,7 @@ class Line:
     start: int
     tokens: list[Token] = field(default_factory=list)
     broken: bool = False
+    has_tab: bool = False  # in its indentation
     nesting: int = 0  # no expression of the line is nested deeper than this
 
     @property
@@ -155,6 +159,8 @@ class _Scanner:
         self.comment = comment
         self.position = 1 if source.text.startswith("\ufeff") else 0
         self.tabs_reported = False
+        self.unclosed = 0
+        self.is_too_nested = False
         self.opened: list[Token] = []
         self.line = Line(0, 0)
 
@@ -168,6 +174,7 @@ class _Scanner:
         """Scan one logical line."""
         text, match, end = self.text, _PATTERN.match, len(self.text)
         self.opened.clear()
+        self.is_too_nested = False
         line = self.line = Line(0, self.position)
         self._indentation(line)
         tokens, nesting, deepest = line.tokens, 0, 0
@@ -233,7 +240,8 @@ class _Scanner:
         blank = self.text[start : self.position]
         line.start = self.position
         line.indent = len(blank.expandtabs(4))
-        if "\t" in blank and not self.tabs_reported and self._holds_anything():
+        line.has_tab = "\t" in blank
+        if line.has_tab and not self.tabs_reported and self._holds_anything():
             self.tabs_reported = True
             tab = start + blank.index("\t")
             self.report(errors.TabIndentation(Span(self.source, tab, tab + 1)))
@@ -259,6 +267,7 @@ class _Scanner:
         self.opened.append(token)
         if len(self.opened) == MOST_NESTED + 1:
             self._refuse(errors.TooNested(token.span, MOST_NESTED))
+            self.is_too_nested = True
 
     def _close(self, token: Token) -> None:
         if not self.opened:
@@ -277,16 +286,20 @@ class _Scanner:
         if found is None or found.lastgroup != "NAME":
             return False
         type_ = KEYWORDS.get(found.group())
-        if type_ not in STATEMENTS and type_ not in TOP_LEVEL:
-            return False
-        self._unclosed(Span(self.source, at, found.end()))
-        return True
+        begins = type_ in STATEMENTS or type_ in TOP_LEVEL or _BEGINS_EQUATION.match(self.text, at)
+        indent = len(self.text[self.position : at].expandtabs(4))
+        if begins or (self.unclosed >= _MOST_LOOKED_AHEAD and indent <= self.line.indent):
+            self._unclosed(Span(self.source, at, found.end()))
+            return True
+        return False
 
     def _unclosed(self, met: Span | None) -> None:
         """Report the innermost open bracket and go back to where its line may have ended."""
         opener = self.opened[-1].span
-        if not self.line.broken:
-            self._refuse(errors.UnclosedBracket(opener, opener.text, met))
+        if not self.is_too_nested:
+            self.line.broken = True
+            self.unclosed += 1
+            self.report(errors.UnclosedBracket(opener, opener.text, met))
             latest = self.position if met else len(self.text)
             self.position = min(self._resume(opener.end), latest)
 
@@ -333,8 +346,8 @@ class _Scanner:
         """Scan a string or docstring whose quotes begin at start; the text is without quotes."""
         type_ = "STRING" if quotes == '"' else "DOCSTRING"
         end = self.text.find(quotes, self.position)
-        line_end = self.text.find("\n", self.position)
-        if end < 0 or (type_ == "STRING" and 0 <= line_end < end):
+        if end < 0 or (type_ == "STRING" and "\n" in self.text[self.position : end]):
+            line_end = self.text.find("\n", self.position)
             self.position = len(self.text) if line_end < 0 else line_end
             first = Span(self.source, start, start + len(quotes))
             self._refuse(errors.UnterminatedString(first, type_ == "DOCSTRING"))
@@ -374,5 +387,5 @@ def _why_no_number(lexeme: str, tail: str) -> tuple[str, str | None]:
     if tail.startswith("_"):
         return "is no number", f"write it without underscores: {lexeme.replace('_', '')}"
     if _LETTERS.match(tail) and number != "0":
-        return "is no number", f"a product needs its sign: {number} * {tail}"
+        return "is no number", f"a product needs its sign:  {number} * {tail}"
     return "is no number", None
