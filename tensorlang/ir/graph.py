@@ -76,6 +76,10 @@ class Graph:
         self.note(found, () if name is None else (name,), spans, rules)
         return found
 
+    def find(self, node: Node) -> NodeId | None:
+        """The id of an equal node, if there is one."""
+        return self._ids.get(canonical(node))
+
     def _append(self, node: Node) -> NodeId:
         identity = len(self._nodes)
         reads = operands(node)

@@ -20,12 +20,15 @@ from tensorlang.plan.builder import Names
 
 
 def value_names(
-    graph: Graph, nodes: Sequence[NodeId], readers: Mapping[NodeId, list[NodeId]]
+    graph: Graph,
+    nodes: Sequence[NodeId],
+    alive: Sequence[NodeId],
+    readers: Mapping[NodeId, list[NodeId]],
 ) -> dict[NodeId, str]:
-    """A unique name for every node given; those that the source names come first."""
+    """A unique name for every one of `nodes`; those that the source names come first."""
     own = _own(graph, nodes)
     root: dict[NodeId, str] = {}
-    for node in sorted(nodes, reverse=True):
+    for node in sorted({*nodes, *alive}, reverse=True):
         reader = next((r for r in readers.get(node, ()) if r in root), None)
         named = own.get(node) or next(iter(graph.provenance(node).names), None)
         root[node] = named or ("value" if reader is None else root[reader])

@@ -6,6 +6,7 @@ numbering: operands are 0 … n-1, the k-th pair makes n+k, the last pair makes 
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from tensorlang.size import Size
 Indices = frozenset[int]
 Tree = tuple[tuple[int, int], ...]
 _ITEM = 4.0
+_MOST_ALL = 4  # operands whose trees are all priced
+_MOST_DP_ALONE = 6  # … for which dynamic programming leaves random search nothing to find
 _MOST_DP = 9
 _COMBOS = ("flops", "size", "combo-16", "combo-64", "combo-256")
 
@@ -66,8 +69,8 @@ def candidates(product: Product, sizes: Mapping[int, int]) -> list[Tree]:
     count = len(product.operands)
     if count <= 2:
         return [((0, 1),)] if count == 2 else [()]
-    if count == 3:
-        return [((0, 1), (2, 3)), ((0, 2), (1, 3)), ((1, 2), (0, 3))]
+    if count <= _MOST_ALL:
+        return list(_all(count))
     found: dict[Tree, None] = {}
     for path in _paths(product, dict(sizes)):
         tree = _tree(path, count)
@@ -152,12 +155,32 @@ def _paths(product: Product, sizes: dict[int, int]) -> Iterator[Sequence[tuple[i
         for combo in _COMBOS:
             yield DynamicProgramming(minimize=combo, search_outer=True)(inputs, output, sizes)
     yield greedy(inputs, output, sizes)
+    if len(inputs) <= _MOST_DP_ALONE:
+        return
     state = random.getstate()
     try:
         random.seed(0)
         yield random_greedy_128(inputs, output, sizes)
     finally:
         random.setstate(state)
+
+
+@lru_cache(maxsize=8)
+def _all(count: int) -> tuple[Tree, ...]:
+    """Every binary tree over so many operands."""
+    out: dict[frozenset[object], Tree] = {}
+
+    def grow(live: tuple[tuple[int, object], ...], tree: Tree) -> None:
+        if len(live) == 1:
+            out.setdefault(frozenset((live[0][1],)), tree)
+            return
+        for (i, (left, a)), (j, (right, b)) in itertools.combinations(enumerate(live), 2):
+            rest = tuple(entry for k, entry in enumerate(live) if k not in (i, j))
+            made = (count + len(tree), frozenset((a, b)))
+            grow((*rest, made), (*tree, (left, right)))
+
+    grow(tuple((number, number) for number in range(count)), ())
+    return tuple(out.values())
 
 
 def _tree(path: Sequence[tuple[int, ...]], count: int) -> Tree | None:

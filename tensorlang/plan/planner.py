@@ -101,7 +101,7 @@ def _draft(graph: Graph) -> _Draft:
     leaves = _leaves(graph, alive)
     steps = [node for node in alive if node not in absorbed and node not in leaves]
     slots = {node: slot for slot, node in enumerate([*leaves, *steps])}
-    names = value_names(graph, [*leaves, *steps], readers)
+    names = value_names(graph, [*leaves, *steps], alive, readers)
     return _Draft(graph, tuple(steps), matches, absorbed, slots, names)
 
 

@@ -127,6 +127,12 @@ def part(node: Node, expr: Scalar, site: Site) -> Read:
     """
     if isinstance(expr, Arg):
         return node.reads[expr.position]
+    made, axes = part_node(node, expr, site)
+    return Read(site.add(made), tuple(At(index) for index in axes))
+
+
+def part_node(node: Node, expr: Scalar, site: Site) -> tuple[Node, list[int]]:
+    """A part of a Pointwise node's expression as a node, and the local indices of its axes."""
     axes = sorted(scalar_indices(expr, node.reads))
     local = {index: place for place, index in enumerate(axes)}
 
@@ -140,7 +146,7 @@ def part(node: Node, expr: Scalar, site: Site) -> Read:
         len(axes),
         scalar_dtype(expr, node.reads, site),
     )
-    return Read(site.add(_pruned(made)), tuple(At(index) for index in axes))
+    return _pruned(made), axes
 
 
 def _pruned(node: Node) -> Node:

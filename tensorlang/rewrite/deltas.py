@@ -40,7 +40,8 @@ def open_deltas(node: Node, site: Site) -> Node | None:
         inner = site.node(read.node)
         if not isinstance(inner.op, Pointwise) or not _mentions_equal(inner.op.expr):
             continue
-        if isinstance(inner.op.expr, App) and inner.op.expr.function == "eq":
+        plain = _condition(inner)
+        if isinstance(plain, App) and plain.function == "eq":
             continue
         factors = opened(read, site, always=True)
         if factors is not None:
@@ -77,14 +78,25 @@ def _pair(axes: list[int], read: Read, site: Site) -> tuple[int, int] | None:
     """The two indices of an identity matrix or of `i == j`."""
     if len(axes) != 2 or axes[0] == axes[1]:
         return None
-    match site.node(read.node).op:
-        case Pointwise(App("eq", (Iota(a), Iota(b)))) if a != b:
+    match _condition(site.node(read.node)):
+        case App("eq", (Iota(a), Iota(b))) if a != b:
             return axes[a], axes[b]
+    match site.node(read.node).op:
         case Const(array):
             value = array.value
             square = len(set(value.shape)) == 1
             if square and value.dtype.kind != "b" and np.array_equal(value, np.eye(len(value))):
                 return axes[0], axes[1]
+    return None
+
+
+def _condition(node: Node) -> Scalar | None:
+    """The expression of a pointwise node, a cast of 0 and 1 to reals set aside."""
+    match node.op:
+        case Pointwise(App("to_real" | "to_int", (inner,))):
+            return inner
+        case Pointwise(expr):
+            return expr
     return None
 
 
@@ -108,10 +120,10 @@ def _picked(
 ) -> Node | None:
     """sum_j [j == k[i]] x[j] y = x[k[i]] y, 0 where k[i] is outside."""
     delta = site.node(read.node)
-    match delta.op:
-        case Pointwise(App("eq", (Iota(axis), Arg(position)))):
+    match _condition(delta):
+        case App("eq", (Iota(axis), Arg(position))):
             pass
-        case Pointwise(App("eq", (Arg(position), Iota(axis)))):
+        case App("eq", (Arg(position), Iota(axis))):
             pass
         case _:
             return None

@@ -37,6 +37,7 @@ class Site:
         self.graph = Graph(source.program)
         self.finite = Finite(self.graph)
         self.applied: list[Applied] = []
+        self.changed = False
         self._rules = rules
         self._uses: dict[NodeId, int] = {}
         self._spans: tuple[Span, ...] = ()
@@ -53,6 +54,11 @@ class Site:
     def add(self, node: Node) -> NodeId:
         """Add a node, itself rewritten by the rules of this pass."""
         return self._settle(node, (), ())[0]
+
+    def stored(self, node: Node) -> NodeId | None:
+        """The id of an equal node that the graph before this pass had too."""
+        identity = self.graph.find(node)
+        return identity if identity in self._uses else None
 
     def did(self, what: str, saved: str = "") -> None:
         """Say what the rule that is about to return a node does, with `{}` for where."""
@@ -110,6 +116,7 @@ class Site:
             if result is None:
                 continue
             done.append(row.name)
+            self.changed = True
             for what, saved in here:
                 self.applied.append(Applied(row.name, self._where(what), saved, self._spans))
             return result
@@ -131,10 +138,10 @@ class Row:
     why: str
 
 
-def apply(graph: Graph, rows: Sequence[Row], options: Options) -> tuple[Graph, tuple[Applied, ...]]:
-    """One pass; the graph itself if nothing applied."""
+def apply(
+    graph: Graph, rows: Sequence[Row], options: Options
+) -> tuple[Graph, tuple[Applied, ...], bool]:
+    """One pass: the new graph, what was done, and whether anything was."""
     site = Site(graph, options, rows)
     site.copy(graph)
-    if not site.applied and len(site.graph.alive()) == len(graph.alive()):
-        return graph, ()
-    return site.graph, tuple(site.applied)
+    return site.graph, tuple(site.applied), site.changed

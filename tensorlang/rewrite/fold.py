@@ -124,12 +124,7 @@ _ZEROS: dict[str, bool] = {"and": False, "or": True}
 
 def _nary(expr: App, node: Node, site: Site) -> Scalar:
     unit = _UNITS[expr.function]
-    flat: list[Scalar] = []
-    for arg in expr.args:
-        nested = isinstance(arg, App) and arg.function == expr.function
-        same = nested and isinstance(arg, App) and arg.dtype is expr.dtype
-        flat += arg.args if same and isinstance(arg, App) else (arg,)
-    kept = [arg for arg in flat if not (isinstance(arg, Lit) and arg.value == unit)]
+    kept = [arg for arg in expr.args if not (isinstance(arg, Lit) and arg.value == unit)]
     if expr.function in _ZEROS:
         zero = _ZEROS[expr.function]
         if any(isinstance(arg, Lit) and arg.value is zero for arg in kept):

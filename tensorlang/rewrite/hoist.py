@@ -6,6 +6,7 @@ the whole costs less.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tensorlang.dtype import Dtype
@@ -44,9 +45,10 @@ def hoist(node: Node, site: Site) -> Node | NodeId | None:
         expr = inner.op.expr
         if not isinstance(expr, App) or expr.function != "add" or inner.dtype < Dtype.REAL:
             continue
-        if not any(_maps(term, inner, site) for term in expr.args):
+        added = list(_terms(expr))
+        if not any(_maps(term, inner, site) for term in added):
             continue
-        terms = [_term(term, inner, read, site) for term in expr.args]
+        terms = [_term(term, inner, read, site) for term in added]
         if any(term is None for term in terms):
             continue
         counted = [_counted(with_factors(node, position, t)) for t in terms if t is not None]
@@ -56,6 +58,15 @@ def hoist(node: Node, site: Site) -> Node | NodeId | None:
         site.did("distributed over a sum, whose linear map then runs once")
         return _added(node, spread, site)
     return None
+
+
+def _terms(expr: Scalar) -> Iterator[Scalar]:
+    """The terms of a sum of sums."""
+    if isinstance(expr, App) and expr.function == "add":
+        for arg in expr.args:
+            yield from _terms(arg)
+    else:
+        yield expr
 
 
 def _maps(term: Scalar, inner: Node, site: Site) -> bool:
@@ -114,8 +125,17 @@ def _added(node: Node, terms: list[Node], site: Site) -> Node:
     """The sum of contractions over the same axes; an index that a term lacks counts its size."""
     reads = []
     for term in terms:
-        added = site.add(term)
-        reads.append(Read(added, tuple(At(axis) for axis in range(node.rank))))
+        mentioned = {index for read in term.reads for index in read_indices(read)}
+        axes = [axis for axis in range(node.rank) if axis in mentioned]
+        place = {index: new for new, index in enumerate([*axes, *term.bound])}
+        narrow = Node(
+            term.op,
+            tuple(rename_read(read, place) for read in term.reads),
+            tuple(term.sizes[index] for index in (*axes, *term.bound)),
+            len(axes),
+            term.dtype,
+        )
+        reads.append(Read(site.add(narrow), tuple(At(axis) for axis in axes)))
     expr = App("add", tuple(Arg(k) for k in range(len(reads))), node.dtype)
     return Node(Pointwise(expr), tuple(reads), node.shape, node.rank, node.dtype)
 

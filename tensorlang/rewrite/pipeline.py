@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tensorlang.ir.graph import Graph
 from tensorlang.options import Options
+from tensorlang.rewrite.common import share_parts
 from tensorlang.rewrite.constants import fold_constants
 from tensorlang.rewrite.deltas import deltas, open_deltas
 from tensorlang.rewrite.engine import Applied, Row, apply
@@ -47,6 +48,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
     (
         Row("selections", selections, "after orders are known: a gather no longer contracts"),
         Row("gathers", form_gathers, "a gather under a product would be done by each reader"),
+        Row("common", share_parts, "after nodes have their last form"),
         Row("fold", fold_scalars, "what selections leave"),
         Row("fold", fold_products, "what selections leave"),
         Row("views", fold_views, "what selections leave"),
@@ -60,9 +62,9 @@ def rewrite(graph: Graph, options: Options) -> tuple[Graph, tuple[Applied, ...]]
     for phase in PIPELINE:
         rows = [row for row in phase if row.name not in options.without]
         for _ in range(_MOST_PASSES):
-            graph, applied = apply(graph, rows, options)
+            graph, applied, changed = apply(graph, rows, options)
             done += applied
-            if not applied:
+            if not changed:
                 break
     return graph, tuple(done)
 

@@ -62,6 +62,8 @@ def _holds_comparison(expr: Scalar) -> bool:
 def _comparison(expr: Scalar) -> tuple[str, int, int] | None:
     """(function, left, right) of a comparison of two indices."""
     match expr:
+        case App("to_real", (inner,)):
+            return _comparison(inner)
         case App("le" | "lt" | "ge" | "gt" as function, (Iota(a), Iota(b))) if a != b:
             return function, a, b
     return None
@@ -117,7 +119,9 @@ def _scanned(
 ) -> Node | None:
     mentioned = {index for read in early for index in read_indices(read)}
     needed = {index for read in late for index in read_indices(read)} | set(range(node.rank))
-    kept = [summed, *sorted(index for index in mentioned if index in needed and index != summed)]
+    inside = [summed if axis == running else axis for axis in range(node.rank)]
+    kept = [index for index in inside if index in mentioned]
+    kept += [i for i in node.bound if i in mentioned and i in needed and i != summed]
     gone = sorted(index for index in mentioned if index not in needed and index != summed)
     order = [*kept, *gone]
     local = {index: place for place, index in enumerate(order)}
@@ -126,15 +130,15 @@ def _scanned(
     values = Node(Contract(), reads, sizes, len(kept), node.dtype)
     if late and not _cheaper(node, values, site):
         return None
-    length = node.sizes[summed]
+    length, axis = node.sizes[summed], kept.index(summed)
     flipped = function in {"ge", "gt"}
     turn = Affine(((0, -1),), length - 1, Boundary.INSIDE)
     operand = Read(site.add(values), tuple(At(axis) for axis in range(len(kept))))
     if flipped:
-        turned = Read(operand.node, (turn, *operand.subscripts[1:]))
+        turned = Read(operand.node, _at(operand.subscripts, axis, turn))
         copy = Node(Pointwise(Arg(0)), (turned,), values.shape, values.rank, node.dtype)
         operand = Read(site.add(copy), operand.subscripts)
-    scan = Node(Scan(ScanOp.CUMSUM, 0), (operand,), values.shape, values.rank, node.dtype)
+    scan = Node(Scan(ScanOp.CUMSUM, axis), (operand,), values.shape, values.rank, node.dtype)
     at: Subscript = At(running)
     strict = -1 if function in {"lt", "gt"} else 0
     if flipped:
@@ -142,7 +146,8 @@ def _scanned(
     elif strict:
         at = Affine(((running, 1),), strict, _edge(strict))
     fill = 0.0 if strict else None
-    prefix = Read(site.add(scan), (at, *(At(index) for index in kept[1:])), fill)
+    whole = tuple(At(index) for index in kept)
+    prefix = Read(site.add(scan), _at(whole, axis, at), fill)
     site.did("a sum over a prefix is a running sum")
     left = [*range(node.rank), *(i for i in node.bound if i in needed)]
     place = {index: new for new, index in enumerate(left)}
@@ -154,6 +159,12 @@ def _scanned(
         node.rank,
         node.dtype,
     )
+
+
+def _at(
+    subscripts: tuple[Subscript, ...], axis: int, subscript: Subscript
+) -> tuple[Subscript, ...]:
+    return (*subscripts[:axis], subscript, *subscripts[axis + 1 :])
 
 
 def _edge(strict: int) -> Boundary:
