@@ -1,4 +1,4 @@
-"""Calls of sub-layers: how a callee's dims meet the caller's indices, and which form of it is called."""
+"""Calls of sub-layers: how a callee's dims meet the caller's indices, and which form is called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sympy
 
 from tensorlang.check import terms as t
 from tensorlang.check.errors.layers import BadCall, CallSize, SeveralTargets, StackShape
-from tensorlang.check.errors.names import UnknownName
 from tensorlang.check.errors.types import ConditionMisplaced
 from tensorlang.check.mentions import base
 from tensorlang.check.program import At, Axis, Index, Output, Read, Value
@@ -54,7 +53,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which caller's index each index of the callee is; `outputs` has one tuple a slot, None for `...`."""
+    """Which caller's index each index of the callee is: one tuple a slot, None for `...`."""
 
     sub: SubLayerInfo
     inputs: tuple[tuple[Indices | None, ...], ...]
@@ -242,8 +241,8 @@ class _Matcher:
         if found is None:
             written, found = self._explicit(index.name)
             if written and found is None:
-                name = self.explicit.get(index.name) or self.explicit[base(index.name)]
-                self.scope.report(UnknownName(name.span, name.id, self.scope.close(name.id)))
+                asked = self.explicit.get(index.name) or self.explicit[base(index.name)]
+                self.scope.unknown(base(asked.id), asked.span)
                 return None
             found = found or self.scope.known_index(index.name)
         if found is None or found not in arg.free:
@@ -415,7 +414,7 @@ def direct(term: t.SubLayer, batch: Sequence[Index], targets: Sequence[Tensor]) 
 
 
 def batch_of(term: t.SubLayer, sums: tuple[Indices, ...]) -> Indices:
-    """Indices that the callee's `...` stands for, in the order of the first argument that has it."""
+    """What the callee's `...` stands for, in the order of the first argument that has it."""
     callee = term.match.sub.interface
     assert callee is not None, term.match.sub
     for k, (arg, tensor) in enumerate(zip(term.args, callee.inputs, strict=True)):
@@ -442,8 +441,8 @@ def _batch(scope: LayerScope, term: t.SubLayer, sums: tuple[Indices, ...]) -> In
             scope.report(BadCall(arg.span, sub.name, fault, sub.span, hint))
             return None
         if None in tensor.slots and set(left) != set(batch):
-            names = [", ".join(index.name for index in part) or "none" for part in (batch, left)]
-            fault = f"its ... stands for {names[0]}, but input {shown} gets {names[1]}"
+            both = [", ".join(index.name for index in part) or "none" for part in (batch, left)]
+            fault = f"its ... stands for {both[0]}, but input {shown} gets {both[1]}"
             scope.report(BadCall(arg.span, sub.name, fault, sub.span))
             return None
     return batch
@@ -510,8 +509,8 @@ def _batch_names(batch: Indices, taken: frozenset[str]) -> tuple[str, ...]:
         if index.ellipsis:
             out.append("...")
             continue
-        name = wish = base(index.name)
-        k = 1
+        wish = base(index.name)
+        name, k = wish, 1
         while name in taken or name in out:
             name, k = f"{wish}_{k}", k + 1
         out.append(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import sympy
 
@@ -22,7 +23,7 @@ from tensorlang.check.errors.layers import NoOutput, NotYet, UnknownLayer
 from tensorlang.check.expressions import expression
 from tensorlang.check.hypers import bind_hypers
 from tensorlang.check.mentions import mentions
-from tensorlang.check.program import Dim, Index, Input, Program, Statement, Sub, Value
+from tensorlang.check.program import Dim, Index, Input, Param, Program, Statement, Sub, Value
 from tensorlang.check.scatter import Gathered, scatter
 from tensorlang.check.scope import LayerScope
 from tensorlang.check.session import Bind, Interface, Session
@@ -231,13 +232,11 @@ class _Reader:
             frozenset(dim.size for dim in moving.values() if isinstance(dim.size, sympy.Symbol)),
         )
 
-    def _fanned(self):  # type: ignore[no-untyped-def]
-        from dataclasses import replace
-
+    def _fanned(self) -> Iterator[Param]:
         for param in self.scope.params:
             yield replace(param, fan_in=self.scope.fan_in.get(param.name, 1))
 
-    def _subs(self):  # type: ignore[no-untyped-def]
+    def _subs(self) -> Iterator[Sub]:
         for info in self.scope.subs.values():
             if info.interface is not None and info.source is not None:
                 yield Sub(

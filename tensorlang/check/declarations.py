@@ -24,7 +24,7 @@ from tensorlang.check.errors.names import ModuleAttribute, PrimedDeclaration, Wr
 from tensorlang.check.errors.types import NotANumber, ParamType, TargetType, UnknownDtype
 from tensorlang.check.expressions import called
 from tensorlang.check.hypers import bind_hypers
-from tensorlang.check.mentions import base, index_names
+from tensorlang.check.mentions import base
 from tensorlang.check.names import LATER_CONSTRUCTORS, MODULE_ATTRIBUTES
 from tensorlang.check.program import (
     Axis,
@@ -36,7 +36,7 @@ from tensorlang.check.program import (
     Table,
     Value,
 )
-from tensorlang.check.scope import TENSORS, Env, Kind, LayerScope, Tensor
+from tensorlang.check.scope import Env, Kind, LayerScope, Tensor
 from tensorlang.check.types import ARTICLE, BOOL, INT, REAL, SHOWN, cast, dtype_of
 from tensorlang.dtype import Dtype
 from tensorlang.registry import initialisers
@@ -444,16 +444,14 @@ def const(scope: LayerScope, statement: ast.ConstDecl, owned: set[int]) -> Tenso
     if value is _NO_LIST:
         return None
     slots = axes(scope, declared.slots or (), "a const", ellipsis=False)
-    table = None if value is None else _table(scope, statement, slots, value)
-    dtype = None
-    if table is not None:
-        table, dtype = table[0], table[1]
+    found = None if value is None else _table(scope, statement, slots, value)
+    table, dtype = (None, None) if found is None else found
+    if dtype is not None:
         dtype = _as_declared(scope, declared, dtype)
     if id(declared) not in owned:
         return tensor_of_nothing(declared)
     entered = tensor(scope, declared, Kind.CONST, slots, dtype)
     if table is not None and not entered.bad and slots is not None:
-        assert isinstance(table, Table), table
         whole = [entry for entry in table.entries if isinstance(entry, int)]
         if entered.dtype is INT and whole:
             scope.tables[entered.name] = (min(whole), max(whole))
@@ -539,7 +537,8 @@ def _flatten(value: object, shape: list[int], out: list[Value]) -> bool:
     if not shape:
         if isinstance(value, tuple):
             return False
-        out.append(value)  # type: ignore[arg-type]
+        assert isinstance(value, bool | int | float | str | sympy.Expr), value
+        out.append(value)
         return True
     if not isinstance(value, tuple) or len(value) != shape[0]:
         return False

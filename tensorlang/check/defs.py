@@ -1,4 +1,4 @@
-"""Calls of `def`s: hygienic substitution. Arguments are read where they stand, in the caller's names."""
+"""Calls of `def`s: hygienic substitution; arguments keep the names of the caller."""
 
 from __future__ import annotations
 

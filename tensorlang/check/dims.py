@@ -1,4 +1,4 @@
-"""Sizes of a layer's dims, found when they are first asked for, in whatever order they are written."""
+"""Sizes of a layer's dims, found when first asked for, in whatever order they are written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tensorlang.check.errors.dims import (
 )
 from tensorlang.check.errors.layers import NotYet, UnprovedDivision
 from tensorlang.check.mentions import GroupMention, Mentions, base, nodes
-from tensorlang.check.program import Dim, Value
+from tensorlang.check.program import Apply, Dim, Expr, Literal, SizeValue, Value
+from tensorlang.dtype import Dtype
 from tensorlang.size import Size, dynamic, product, simplest
 from tensorlang.source import Span
 from tensorlang.syntax import ast
@@ -72,8 +73,18 @@ class Dims:
     def names(self) -> Iterator[str]:
         yield from dict.fromkeys((*self.bindings, *self.inputs, *self.lists, *self.found))
 
+    def at_least_one(self) -> list[Expr]:
+        """Facts: a computed dim is at least 1, or the call is refused."""
+        sizes = [dim.size for name in self.bindings if (dim := self.found.get(name)) is not None]
+        one = Literal(1, Dtype.INT)
+        return [
+            Apply("ge", (SizeValue(size), one), Dtype.BOOL)
+            for size in sizes
+            if not isinstance(size, int)
+        ]
+
     def constant(self, expr: ast.Expr, mode: Mode) -> Value | None:
-        """Evaluate a constant expression over hyperparameters and sizes; None if it was reported."""
+        """Evaluate a constant over hyperparameters and sizes; None if a mistake was reported."""
         for node in nodes(expr):
             if isinstance(node, ast.Name | ast.SizeOf):
                 name = node.id if isinstance(node, ast.Name) else node.name

@@ -288,14 +288,10 @@ def _is_direct(term: t.Term, target: Tensor) -> bool:
     first = term.args[0]  # a stack returns its first input's axes, in their order
     order = tuple(t.without(first.free, sums[0]))
     plain = isinstance(first, t.Leaf) and isinstance(first.expr, Read)
-    return (
-        not plain
-        and order == target.indices
-        or (
-            isinstance(first, t.Leaf)
-            and isinstance(first.expr, Read)
-            and first.expr.subscripts == tuple(map(own, target.axes))
-        )
+    return (not plain and order == target.indices) or (
+        isinstance(first, t.Leaf)
+        and isinstance(first.expr, Read)
+        and first.expr.subscripts == tuple(map(own, target.axes))
     )
 
 

@@ -11,9 +11,9 @@ from tensorlang.check import program as p
 from tensorlang.check import terms as t
 from tensorlang.check.calls import sub_layer
 from tensorlang.check.defs import call_of_def, parameter
-from tensorlang.check.errors.dims import SizeOfCall, TooLarge, UnknownDim
-from tensorlang.check.errors.indices import EllipsisMisplaced, OperatorIndices
 from tensorlang.check.errors.bounds import BoundaryMisused
+from tensorlang.check.errors.dims import SizeOfCall, TooLarge, UnknownDim
+from tensorlang.check.errors.indices import OperatorIndices
 from tensorlang.check.errors.layers import NotYet
 from tensorlang.check.errors.names import DefTooLarge, UnknownFunction, UsedTooEarly, WronglyUsed
 from tensorlang.check.errors.types import (
@@ -30,13 +30,15 @@ from tensorlang.check.operators import OPERATORS, at, operator
 from tensorlang.check.reads import bare_read, read
 from tensorlang.check.scope import TENSORS, Env, Kind, LayerScope
 from tensorlang.check.types import ARTICLE, BOOL, INT, REAL, dtype_of_value, typed
+from tensorlang.dtype import Dtype
 from tensorlang.registry import functions
+from tensorlang.size import Size
 from tensorlang.source import Span
 from tensorlang.syntax import ast
 
 _DEPTH = 140  # of nested expressions after defs are substituted
 _EXPANDED = 100_000  # terms that the defs of one statement may expand to
-_CONSTANTS: dict[str, tuple[bool | float, t.Dtype]] = {
+_CONSTANTS: dict[str, tuple[bool | float, Dtype]] = {
     "pi": (math.pi, REAL),
     "inf": (math.inf, REAL),
     "true": (True, BOOL),
@@ -95,9 +97,9 @@ def _expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
         case ast.Power():
             return _power(scope, expr, env)
         case ast.IntDivide(left, right, modulo, span):
-            args = (scope.expression(left, env), scope.expression(right, env))
+            pair = (scope.expression(left, env), scope.expression(right, env))
             name = "mod" if modulo else "floordiv"
-            return function(scope, name, "%" if modulo else "//", args, span)
+            return function(scope, name, "%" if modulo else "//", pair, span)
         case ast.Compare():
             return _compare(scope, expr, env)
         case ast.And(operands, span):
@@ -160,7 +162,7 @@ def _size(scope: LayerScope, name: str, span: Span, env: Env) -> t.Term:
     return t.Bad(span=span)
 
 
-def _size_value(scope: LayerScope, size: p.Size, span: Span, env: Env) -> t.Term:
+def _size_value(scope: LayerScope, size: Size, span: Span, env: Env) -> t.Term:
     if env.const is not None and not isinstance(size, int) and called(size):
         name = ", ".join(symbol.name for symbol in called(size))
         scope.report(SizeOfCall(span, env.const, "const", name))
@@ -168,7 +170,7 @@ def _size_value(scope: LayerScope, size: p.Size, span: Span, env: Env) -> t.Term
     return t.Leaf(span=span, dtype=INT, expr=p.SizeValue(size))
 
 
-def called(size: p.Size) -> list[sympy.Symbol]:
+def called(size: Size) -> list[sympy.Symbol]:
     """Symbols of a size that only a call knows, by name."""
     if isinstance(size, int):
         return []
@@ -395,7 +397,7 @@ def _function(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
             rule = "acts on each value: it takes no indices in brackets"
             scope.report(OperatorIndices(call.name_span, call.name, rule))
         return t.Bad(span=call.span)
-    args = []
+    args: list[t.Term] = []
     for argument in call.args or ():
         if argument.name is not None and not (call.name == "dropout" and argument.name == "p"):
             known = ("p",) if call.name == "dropout" else ()
@@ -417,12 +419,14 @@ def _function(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
 def _dropout(scope: LayerScope, call: ast.Call, args: list[t.Term]) -> t.Term:
     rate = args[1]
     if not rate.bad:
-        constant = isinstance(rate, t.Leaf) and isinstance(rate.expr, p.Literal)
-        value = rate.expr.value if isinstance(rate, t.Leaf) and constant else None  # type: ignore[union-attr]
-        symbolic = isinstance(rate, t.Leaf) and isinstance(rate.expr, p.SizeValue)
-        known = isinstance(value, int | float) and 0 <= value <= 1
-        if not known and not symbolic:
-            scope.report(ArgumentValue(rate.span, "dropout", "p is a number between 0 and 1"))
+        value = scope.finalise(rate)
+        known = isinstance(value, p.SizeValue) or (
+            isinstance(value, p.Literal)
+            and isinstance(value.value, int | float)
+            and 0 <= value.value < 1
+        )
+        if not known:
+            scope.report(ArgumentValue(rate.span, "dropout", "p is a number, 0 <= p < 1"))
             return t.Bad(span=call.span)
     term = function(scope, "dropout", "dropout", tuple(args), call.span)
     assert isinstance(term, t.Function), term
@@ -455,8 +459,3 @@ def _other(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
         known = (*functions(), *OPERATORS, *scope.source.scope.defs, *scope.subs)
         scope.report(UnknownFunction(span, name, scope.close(name, known)))
     return t.Bad(span=call.span)
-
-
-def ellipsis_as_value(scope: LayerScope, span: Span) -> t.Term:
-    scope.report(EllipsisMisplaced(span, "has no value"))
-    return t.Bad(span=span)

@@ -1,4 +1,4 @@
-"""Folds literals while expressions are printed: conditions on hyperparameters, integer arithmetic."""
+"""Folds literals while expressions are printed: conditions on hyperparameters, int arithmetic."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ def _folded(name: str, args: tuple[Expr, ...], dtype: Dtype) -> Expr | None:
             (arg,) = args
             if isinstance(arg, Literal) and not isinstance(arg.value, bool):
                 return Literal(-arg.value, arg.dtype)
+        case "div":
+            return _quotient(args)
     values: list[int] = []
     for arg in args:
         if not isinstance(arg, Literal) or arg.dtype > Dtype.INT:
@@ -102,3 +104,11 @@ def _compared(name: str, args: tuple[Expr, ...]) -> Expr | None:
     if len(values) < 2 or any(isinstance(value, complex) for value in values):
         return None
     return Literal(_COMPARE[name](*values), Dtype.BOOL)  # type: ignore[arg-type]
+
+
+def _quotient(args: tuple[Expr, ...]) -> Expr | None:
+    """A quotient of numbers, so that `1/3` is a literal."""
+    values = [arg.value for arg in args if isinstance(arg, Literal)]
+    if len(values) < 2 or any(isinstance(value, complex) for value in values) or values[1] == 0:
+        return None
+    return Literal(values[0] / values[1], Dtype.REAL)

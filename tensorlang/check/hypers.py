@@ -108,7 +108,7 @@ def _plain(value: object) -> Value:
 
 def _converted(session: Session, name: str, kind: type, value: Value, span: Span) -> Value | None:
     if isinstance(value, sympy.Expr):
-        fits = kind is int and value.is_integer is not False or kind is float
+        fits = (kind is int and value.is_integer is not False) or kind is float
         found = "an expression"
     else:
         fits = type(value) is kind or (kind is float and type(value) is int)

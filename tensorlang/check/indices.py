@@ -1,4 +1,4 @@
-"""Where implicit sums go (language.md, section 6), and the printing of terms as program expressions.
+"""Where implicit sums go (SPEC.md, section 6), and the printing of terms as program expressions.
 
 An index to be summed is handed down: a sum places it in each term, a product in which two or more
 factors have it is summed there, one factor or one argument takes it further down.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
 
 from tensorlang.check import folding
 from tensorlang.check import program as p
@@ -114,7 +113,8 @@ class Printer:
         here, down = self._placed(term, sums)
         bound, before = self.renaming.bind(here)
         self.summed.update(bound)
-        above, below = [], []
+        above: list[tuple[Expr, bool]] = []
+        below: list[tuple[Expr, bool]] = []
         for divides, factor in term.factors:
             printed = self.print(factor, _within(down, factor))
             (below if divides else above).append((printed, any(j in factor.free for j in here)))

@@ -13,27 +13,27 @@ CONSTANTS = ("pi", "inf", "true", "false")
 BOUNDARIES = ("wrap", "clamp", "reflect")
 LATER_OPERATORS = ("grad", "spherical_harmonics")
 LATER_CONSTRUCTORS = ("cg", "cg_paths", "gaunt", "eye", "levi_civita")
-STATEMENT_WORDS = (
-    "layer def use input param frozen const dim index sub output check as in where when if else "
-    "and or not drop irreps"
-).split()
+_WORDS = """
+    layer def use input param frozen const dim index sub output check as in where when if else
+    and or not drop irreps
+"""
+STATEMENT_WORDS = tuple(_WORDS.split())
 
 
 @cache
 def reserved() -> Mapping[str, str]:
     """Reserved names and what each is."""
-    out = {word: "a word of the language" for word in STATEMENT_WORDS}
+    out = dict.fromkeys(STATEMENT_WORDS, "a word of the language")
     out |= {row.name: "a function" for row in functions().values() if not row.reserved}
     operators = [op.value for kind in (ReduceOp, AlongOp, TransformOp) for op in kind]
-    out |= {name: "an operator" for name in (*operators, "at", *LATER_OPERATORS)}
-    out |= {name: "a boundary of subscripts" for name in BOUNDARIES}
-    out |= {name: "a constant" for name in CONSTANTS}
+    out |= dict.fromkeys((*operators, "at", *LATER_OPERATORS), "an operator")
+    out |= dict.fromkeys(BOUNDARIES, "a boundary of subscripts")
+    out |= dict.fromkeys(CONSTANTS, "a constant")
     out["len"] = "a function of lists"
     return MappingProxyType(out)
 
 
-MODULE_ATTRIBUTES = frozenset(
-    """
+_ATTRIBUTES = """
     T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda
     double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
     get_submodule half ipu load_state_dict modules mtia named_buffers named_children
@@ -42,15 +42,15 @@ MODULE_ATTRIBUTES = frozenset(
     register_full_backward_pre_hook register_load_state_dict_post_hook
     register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
-    set_submodule share_memory state_dict to to_empty train training type xpu zero_grad
-    _apply _backward_hooks _backward_pre_hooks _buffers _call_impl _compiled_call_impl
-    _forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
+    set_submodule share_memory state_dict to to_empty train training type xpu zero_grad _apply
+    _backward_hooks _backward_pre_hooks _buffers _call_impl _compiled_call_impl _forward_hooks
+    _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
     _forward_pre_hooks_with_kwargs _get_backward_hooks _get_backward_pre_hooks _get_name
     _is_full_backward_hook _load_from_state_dict _load_state_dict_post_hooks
     _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
     _non_persistent_buffers_set _parameters _register_load_state_dict_pre_hook
     _register_state_dict_hook _replicate_for_data_parallel _save_to_state_dict _slow_forward
     _state_dict_hooks _state_dict_pre_hooks _version _wrapped_call_impl _program
-    """.split()
-)
+"""
+MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 """What `nn.Module` has, and what emitted modules add to it."""

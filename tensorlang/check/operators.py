@@ -1,4 +1,4 @@
-"""Operators that name in brackets the indices they act on: reductions, softmax and scans, transforms, `at`."""
+"""Operators on named indices: reductions, softmax and scans, transforms, `at`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from tensorlang.check import terms as t
 from tensorlang.check.errors.indices import IndexAbsent, OperatorIndices, SumOfAbsent
-from tensorlang.check.errors.names import WronglyUsed
 from tensorlang.check.errors.types import (
     ArgumentValue,
     Arity,
@@ -41,8 +40,14 @@ _ALONG = {op.value: op for op in AlongOp}
 _TRANSFORMS = {op.value: op for op in TransformOp}
 OPERATORS = frozenset((*_REDUCTIONS, *_ALONG, *_TRANSFORMS))
 _ONE_INDEX = (ReduceOp.ARGMAX, ReduceOp.ARGMIN, AlongOp.CUMSUM, AlongOp.CUMPROD)
+_MATRIX = (
+    TransformOp.INV,
+    TransformOp.CHOLESKY,
+    TransformOp.SQRTM,
+    TransformOp.EXPM,
+    TransformOp.LOGM,
+)
 _NORMS = ("forward", "backward", "ortho")
-_EXAMPLES = {"softmax": "softmax[j](x)", "log_softmax": "log_softmax[j](x)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def _slot_name(scope: LayerScope, call: ast.Call, slot: ast.Slot) -> ast.Name | 
 
 
 def bind(env: Env, names: Mapping[str, Index], bound: tuple[Index, ...]) -> Env:
-    """The inside of an operator that binds indices: facts about outer ones of that name are gone."""
+    """The inside of an operator that binds indices: facts about outer ones are gone."""
     facts = tuple(fact for fact in env.facts if not any(index in fact.free for index in bound))
     local = {**env.local, **names} if names else env.local
     return replace(env, facts=facts, local=local)
@@ -336,10 +341,7 @@ def _exchange(scope: LayerScope, call: ast.Call, op: TransformOp) -> _Exchange |
                 rule = f"takes {_shape(op)}"
                 scope.report(OperatorIndices(slot.span, call.name, rule))
                 return None
-    if op in (TransformOp.INV, TransformOp.CHOLESKY, TransformOp.SQRTM, TransformOp.EXPM):
-        fits = not arrows and len(sources) == 2
-        targets = list(sources)
-    elif op is TransformOp.LOGM:
+    if op in _MATRIX:
         fits = not arrows and len(sources) == 2
         targets = list(sources)
     elif op is TransformOp.SOLVE:

@@ -1,4 +1,4 @@
-"""References: a tensor at its own indices, at affine, gathered and fixed positions, and their boundaries."""
+"""References: a tensor at its own indices, at affine, gathered, fixed positions; boundaries."""
 
 from __future__ import annotations
 
@@ -281,13 +281,10 @@ def _else_value(scope: LayerScope, expr: ast.Expr, env: Env) -> Literal | None:
     constant = scope.dims.constant(expr, "value") if not term.free and env.frame is None else None
     if isinstance(constant, bool | int | float):
         return Literal(constant, dtype_of_value(constant))
-    if not term.free and not _reads(value):
-        return Literal(0, INT) if constant is not None else _no_constant(scope, expr)
-    return _no_constant(scope, expr)
-
-
-def _no_constant(scope: LayerScope, expr: ast.Expr) -> None:
+    if constant is not None:
+        return Literal(0, INT)  # likewise
     scope.report(ElseValue(expr.span, "must be a constant"))
+    return None
 
 
 def _expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
@@ -336,12 +333,13 @@ def _whole(
     target: Target,
     places: dict[Index, Span],
 ) -> Position | None:
-    """A subscript that is just an index: over its own dim or one of equal size, or proved by facts."""
+    """A subscript that is just an index: of its own dim or one of equal size, or proved."""
     if same(index.dim.size, size):
         return Position(At(index), {index: None}, places=places)
     value = IndexValue(index)
     facts = [fact for fact in env.facts if index in fact.free]
-    if facts and inside(value, size, _facts(scope, env), scope.tables):
+    computed = scope.dims.at_least_one()
+    if facts and inside(value, size, [*computed, *_facts(scope, env)], scope.tables):
         form = affine(value)
         assert form is not None, value
         return Position(AffineAt(form, Boundary.ELSE), {index: None}, places=places, assumed=True)
@@ -360,13 +358,16 @@ def _facts(scope: LayerScope, env: Env) -> list[Expr]:
 def _bounded(
     scope: LayerScope, value: Expr, size: Size, expr: ast.Expr, env: Env, target: Target
 ) -> tuple[Boundary | None, bool]:
-    """INSIDE if proved for all cells, ELSE if the conditions around it say so, CHECKED if gathered."""
+    """INSIDE if proved for all cells, ELSE if only under conditions, CHECKED if gathered."""
     if isinstance(value, Literal) and isinstance(value.value, int) and value.value < 0:
         scope.report(NegativePosition(expr.span, target.axis, value.value))
         return None, False
     if inside(value, size, (), scope.tables):
         return Boundary.INSIDE, False
-    if env.facts and inside(value, size, _facts(scope, env), scope.tables):
+    computed = scope.dims.at_least_one()
+    if computed and inside(value, size, computed, scope.tables):
+        return Boundary.INSIDE, False
+    if env.facts and inside(value, size, [*computed, *_facts(scope, env)], scope.tables):
         return Boundary.ELSE, True
     if any(name not in scope.tables for name in _reads(value)):
         return Boundary.CHECKED, False

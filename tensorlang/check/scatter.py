@@ -133,22 +133,22 @@ def _left(scope: LayerScope, declared: ast.Declared) -> _Left | None:
             case ast.ExprSlot(ast.Name() as name, None) if scope.names.get(name.id) is None or (
                 scope.known_index(name.id) is not None
             ):
-                index = _axis(scope, name, out)
-                fine = fine and index is not None
-                if index is not None:
-                    out.positions.append(Position(At(index), {index: None}))
+                plain = _axis(scope, name, out)
+                fine = fine and plain is not None
+                if plain is not None:
+                    out.positions.append(Position(At(plain), {plain: None}))
             case ast.BindSlot(ast.ExprSlot(ast.Name() as name, None), ast.ExprSlot() as right):
-                index = _axis(scope, name, out)
-                fine = fine and index is not None
-                if index is None:
+                axis = _axis(scope, name, out)
+                fine = fine and axis is not None
+                if axis is None:
                     continue
                 target = Target(declared.name, name.id, declared.span, scatter=True)
-                landing = _landing(scope, right, index, target)
+                landing = _landing(scope, right, axis, target)
                 if landing is None:
                     fine = False
                 else:
                     out.positions.append(landing)
-                    out.computed.append((index, landing, right.span))
+                    out.computed.append((axis, landing, right.span))
             case _:
                 text = " ".join(slot.span.text.split())
                 hint = f"name the axis: {declared.name}[axis = {text}]"
@@ -240,7 +240,7 @@ def _contribute(
     term: t.Term,
     known: Gathered,
 ) -> None:
-    own = [index for index in left.written]
+    own = list(left.written)
     inside = t.union(found.free for _, found, _ in left.computed)
     landing = tuple(index for index in inside if index not in left.written)
     renaming = Renaming(known.used)

@@ -1,4 +1,4 @@
-"""What the checker knows of one layer while it reads it: names, dims, tensors, and the statement at hand."""
+"""What the checker knows of one layer: names, dims, tensors, and the statement at hand."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def own(axis: Axis) -> Subscript:
 
 @dataclass(slots=True, eq=False)
 class Thunk:
-    """An argument of a `def`: read again wherever it stands, under the conditions that hold there."""
+    """An argument of a `def`: read wherever it stands, under the conditions that hold there."""
 
     expr: ast.Expr
     env: Env

@@ -24,7 +24,7 @@ Bind = tuple[tuple[str, Value], ...]
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What callers know of a layer. `names` are all its own names, `dynamic` its call-time sizes."""
+    """What callers know of a layer. `names` are all its own, `dynamic` its call-time sizes."""
 
     program: Program
     inputs: tuple[Tensor, ...]
