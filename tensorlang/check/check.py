@@ -17,12 +17,15 @@ from tensorlang.check.declarations import (
     params,
     sub,
 )
+from tensorlang.check.definitions import check_def
 from tensorlang.check.dims import Dims
 from tensorlang.check.equations import equation, finish, prepare
 from tensorlang.check.errors.layers import NoOutput, NotYet, UnknownLayer
+from tensorlang.check.errors.names import ReservedName
 from tensorlang.check.expressions import expression
 from tensorlang.check.hypers import bind_hypers
 from tensorlang.check.mentions import mentions
+from tensorlang.check.names import reserved
 from tensorlang.check.program import Dim, Index, Input, Param, Program, Statement, Sub, Value
 from tensorlang.check.scatter import Gathered, scatter
 from tensorlang.check.scope import LayerScope
@@ -45,7 +48,7 @@ def check_layer(
 
     Warnings are appended to `warnings`. Raises SpecError with every mistake, in source order.
     """
-    session = Session(_check)
+    session = _session(spec)
     program = None
     source = spec.layers.get(layer) or spec.scope.layers.get(layer)
     if source is None:
@@ -69,11 +72,22 @@ def check_spec(spec: Spec) -> tuple[Diagnostic, ...]:
 
     Gives errors and warnings in source order.
     """
-    session = Session(_check)
+    session = _session(spec)
     for source in spec.layers.values():
         values = bind_hypers(session, source, {}, {}, None)
         _program(session, source, values, source.ast.name_span)
     return tuple(in_order(session.diagnostics))
+
+
+def _session(spec: Spec) -> Session:
+    """A run that has looked at the root's defs, and at the names of its layers."""
+    session = Session(_check, check_def)
+    for source in spec.scope.defs.values():
+        session.definition(source)
+    for layer in spec.layers.values():
+        if (why := reserved().get(layer.ast.name)) is not None:
+            session.report(ReservedName(layer.ast.name_span, layer.ast.name, why))
+    return session
 
 
 def _program(

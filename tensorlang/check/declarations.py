@@ -561,7 +561,7 @@ def const_expression(scope: LayerScope, statement: ast.ConstDecl, owned: set[int
     body = None
     if not term.bad and static and slots is not None:
         left = tuple(index for slot in slots if slot is not None for index in slot.indices)
-        body = scope.body(term, left, declared.span.text, expr.span)
+        body = scope.body(term, left, f"{declared.span.text} =", expr.span)
         dtype = _as_declared(scope, declared, dtype_of(body))
     if id(declared) not in owned:
         return

@@ -25,9 +25,12 @@ def call_of_def(scope: LayerScope, call: ast.Call, source: DefSource, env: Env) 
     if call.where is not None:
         scope.report(ConditionMisplaced(call.where.span, call.name))
         return t.Bad(span=call.span)
+    fit = scope.session.definition(source)
+    if not fit:
+        scope.session.errors += 1
     indices = _indices(scope, call, definition, env)
     arguments = _arguments(scope, call, source, env)
-    if indices is None or arguments is None:
+    if indices is None or arguments is None or not fit:
         for argument in call.args or ():
             scope.expression(argument.expr, env)
         return t.Bad(span=call.span)

@@ -131,7 +131,7 @@ def equation(
     if not term.bad and not target.bad and left_is_fine(scope, declared, target, term.free, term):
         if _is_direct(term, target) and isinstance(term, t.SubLayer):
             return _direct(scope, statement, term, target, mine)
-        body = printed(scope, term, target.indices, declared.span.text, statement.body.span)
+        body = printed(scope, term, target.indices, f"{declared.span.text} =", statement.body.span)
     if mine:
         scope.tensors[declared.name] = target
         if term.bad and declared.dtype is None and not target.bad:

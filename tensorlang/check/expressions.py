@@ -180,6 +180,8 @@ def called(size: Size) -> list[sympy.Symbol]:
 
 def _name(scope: LayerScope, name: ast.Name, env: Env) -> t.Term:
     span = name.span
+    if env.frame is None and name.id in scope.poisoned:
+        return t.Bad(span=span)
     if name.id in _CONSTANTS:
         value, dtype = _CONSTANTS[name.id]
         return t.Leaf(span=span, dtype=dtype, expr=p.Literal(value, dtype))
@@ -456,6 +458,6 @@ def _other(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
         scope.unknown(name, span)
     elif name not in scope.reported:
         scope.reported.add(name)
-        known = (*functions(), *OPERATORS, *scope.source.scope.defs, *scope.subs)
+        known = (*reserved(), *LATER_CONSTRUCTORS, *scope.source.scope.defs, *scope.subs)
         scope.report(UnknownFunction(span, name, scope.close(name, known)))
     return t.Bad(span=call.span)

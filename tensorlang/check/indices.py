@@ -287,7 +287,7 @@ class Printer:
         inner = f"sum[{index.name}]({text[unit.start : unit.end]})"
         whole = text[body.start : unit.start] + inner + text[unit.end : body.end]
         whole = " ".join(whole.split())
-        return f"{self.left} = {whole}" if len(whole) <= 200 else None
+        return f"{self.left} {whole}" if len(whole) <= 200 else None
 
 
 def holds(term: t.Term, index: Index) -> bool:

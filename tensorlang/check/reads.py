@@ -15,10 +15,11 @@ from tensorlang.check.errors.bounds import (
     NegativePosition,
     SubscriptType,
 )
-from tensorlang.check.errors.dims import AxisSize, GroupSize
+from tensorlang.check.errors.dims import AxisSize, GroupSize, GroupUnknown
 from tensorlang.check.errors.indices import EllipsisMisplaced, Rank
 from tensorlang.check.errors.names import WronglyUsed
 from tensorlang.check.errors.types import Arity, ConstReads
+from tensorlang.check.mentions import base
 from tensorlang.check.names import BOUNDARIES
 from tensorlang.check.program import (
     AffineAt,
@@ -206,6 +207,11 @@ def _subscript(
 
 
 def _group(scope: LayerScope, axis: Axis, slot: ast.GroupSlot, env: Env) -> Position | None:
+    unknown = [base(n.id) for n in slot.indices if _is_unknown(scope, n, env)]
+    if len(unknown) > 1:
+        scope.report(GroupUnknown(slot.span, slot.span.text, tuple(unknown)))
+        scope.reported.update(unknown)
+        return None
     found = [scope.index(name, env) for name in slot.indices]
     indices = tuple(index for index in found if index is not None)
     if len(indices) < len(found):
@@ -217,6 +223,18 @@ def _group(scope: LayerScope, axis: Axis, slot: ast.GroupSlot, env: Env) -> Posi
         return None
     places = {index: name.span for index, name in zip(indices, slot.indices, strict=True)}
     return Position(Group(indices), dict.fromkeys(indices), places=places)
+
+
+def _is_unknown(scope: LayerScope, name: ast.Name, env: Env) -> bool:
+    """Whether nothing is called so, and nothing was said about it."""
+    root = base(name.id)
+    return (
+        env.frame is None
+        and scope.known_index(name.id) is None
+        and root not in scope.names
+        and root not in scope.reported
+        and not scope.dims.broken(root)
+    )
 
 
 @dataclass(frozen=True, slots=True)

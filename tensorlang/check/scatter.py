@@ -245,7 +245,8 @@ def _contribute(
     landing = tuple(index for index in inside if index not in left.written)
     renaming = Renaming(known.used)
     bound, before = renaming.bind(landing)
-    text = declared.span.text
+    assert statement.scatter is not None, statement
+    text = f"{declared.span.text} {statement.scatter.value}"
     printer = Printer(scope, renaming, text, statement.body.span)
     kept = {*own, *landing}
     body = printer.print(term, tuple(index for index in term.free if index not in kept))

@@ -13,7 +13,7 @@ from tensorlang.check.errors.layers import LayerCycle, TooDeep
 from tensorlang.check.errors.names import DefFreeName
 from tensorlang.check.program import Program, Value
 from tensorlang.check.scope import Frame, Tensor
-from tensorlang.check.spec import LayerSource
+from tensorlang.check.spec import DefSource, LayerSource
 from tensorlang.diagnostics import Diagnostic
 from tensorlang.source import Span
 
@@ -36,18 +36,23 @@ class Interface:
 
 Check = Callable[["Session", LayerSource, Bind, Form | None], Interface | None]
 
+CheckDef = Callable[["Session", DefSource], None]
+
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """`check` reads one layer; the rest is memory."""
+    """`check` reads one layer, `check_def` one def; the rest is memory."""
 
     check: Check
+    check_def: CheckDef
     diagnostics: list[Diagnostic] = field(default_factory=list)
     errors: int = 0
     seen: set[tuple[str, int, int, int, str]] = field(default_factory=set)
     done: dict[tuple[int, Bind, Form | None], Interface | None] = field(default_factory=dict)
     open: list[LayerSource] = field(default_factory=list)
     free_names: set[tuple[str, str]] = field(default_factory=set)
+    cycles: set[frozenset[int]] = field(default_factory=set)
+    defs: dict[int, bool] = field(default_factory=dict)
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Keep a diagnostic, once: other forms of a layer repeat what differs in sizes only."""
@@ -68,6 +73,15 @@ class Session:
             self.report(DefFreeName(span, name, function))
         else:
             self.errors += 1
+
+    def definition(self, source: DefSource) -> bool:
+        """Check a def on its own, once; whether it is fit to be substituted."""
+        if id(source) not in self.defs:
+            before = self.errors
+            self.defs[id(source)] = True
+            self.check_def(self, source)
+            self.defs[id(source)] = self.errors == before
+        return self.defs[id(source)]
 
     def layer(
         self, source: LayerSource, bind: Bind, form: Form | None, span: Span
