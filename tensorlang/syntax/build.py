@@ -64,7 +64,7 @@ class Builder:
         return ast.Hyper(name.id, name.span, type_ and _name(type_), default, _span(children))
 
     def docstring(self, children: list[Child]) -> str:
-        return inspect.cleandoc(children[0].text.replace("\r\n", "\n"))
+        return docstring(children[0].text)
 
     def define(self, children: list[Child]) -> ast.Def:
         name = _plain(children[1], "a def")
@@ -276,6 +276,12 @@ class Builder:
     def typed_slot(self, children: list[Child]) -> ast.TypedSlot:
         slot, _, type_ = children
         return ast.TypedSlot(slot, type_, _span(children))
+
+
+def docstring(content: str) -> str:
+    """What a docstring says: without its indentation, outer blank lines, trailing spaces."""
+    lines = inspect.cleandoc(content.replace("\r\n", "\n")).split("\n")
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
 _SCATTERS = {
