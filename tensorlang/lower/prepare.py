@@ -219,10 +219,9 @@ def mean(indices: tuple[Index, ...], where: Expr | None, body: Expr) -> Expr:
 
 
 def root(square: Expr) -> Expr:
-    """sqrt of what is never negative, with slope 0 at 0."""
+    """sqrt of what is never negative, with slope 0 at 0: the condition guards its argument."""
     some = Apply("gt", (square, Literal(0.0, Dtype.REAL)), Dtype.BOOL)
-    inside = masked(some, square, Literal(1.0, Dtype.REAL))
-    return masked(some, Apply("sqrt", (inside,), Dtype.REAL), Literal(0.0, Dtype.REAL))
+    return masked(some, Apply("sqrt", (square,), Dtype.REAL), Literal(0.0, Dtype.REAL))
 
 
 def _square(body: Expr) -> Expr:
