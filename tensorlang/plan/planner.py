@@ -6,11 +6,12 @@ The walk is repeated for every regime of sizes; axes.py then chooses how values 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tensorlang.dtype import Dtype
 from tensorlang.ir.graph import Graph
 from tensorlang.ir.nodes import (
+    Arg,
     At,
     Call,
     Const,
@@ -69,7 +70,9 @@ def plan(graph: Graph, options: Options) -> Plan:
     shapes: dict[Slot, tuple[Size, ...]] = {}
     made_regimes: list[Regime] = []
     free = len(draft.slots)
-    for thresholds, trees in chosen:
+    for number, (thresholds, trees) in enumerate(chosen):
+        if number:  # a value may lie otherwise in another regime: only outputs keep their slots
+            draft, free = _renumbered(draft, free)
         builder = _build(draft, _replay(trees), free)
         free = builder.free
         regime, sizes = _regime(draft, builder, thresholds, options, dynamic)
@@ -103,6 +106,15 @@ def _draft(graph: Graph) -> _Draft:
     slots = {node: slot for slot, node in enumerate([*leaves, *steps])}
     names = value_names(graph, [*leaves, *steps], alive, readers)
     return _Draft(graph, tuple(steps), matches, absorbed, slots, names)
+
+
+def _renumbered(draft: _Draft, free: int) -> tuple[_Draft, int]:
+    kept = {*_leaves(draft.graph, list(draft.slots)), *draft.graph.outputs}
+    slots = dict(draft.slots)
+    for node in draft.alive:
+        if node not in kept:
+            slots[node], free = free, free + 1
+    return replace(draft, slots=slots), free
 
 
 def alive_readers(graph: Graph, alive: Sequence[NodeId]) -> dict[NodeId, list[NodeId]]:
@@ -157,15 +169,17 @@ def _plain(draft: _Draft, builder: Builder, identity: NodeId) -> None:
     op, output, reads = node.op, tuple(range(node.rank)), list(node.reads)
     mentioned = {index for read in reads for index in read_indices(read)}
     if not mentioned.issuperset(range(len(node.sizes))):
-        # an index that no read has: product first, then copies along it or their sum
+        # an axis that no read has: the product first, then copies along it
         known = tuple(index for index in output if index in mentioned)
         name = builder.names.fresh(target.name)
         part = Target(None, name, target.spans)
-        slot = builder.contract(reads, node.sizes, known, node.dtype, part, 1, op.semiring)
+        slot = builder.contract(
+            reads, node.sizes, known, node.dtype, part, op.coefficient, op.semiring
+        )
         whole = Read(slot, tuple(At(index) for index in known))
-        left = (node.sizes[index] for index in node.bound if index not in mentioned)
-        sizes = (*node.shape, *left)
-        builder.emit(Node(op, (whole,), sizes, node.rank, node.dtype), target)
+        assert all(index in mentioned for index in node.bound), node
+        copied = Pointwise(Arg(0))
+        builder.emit(Node(copied, (whole,), node.shape, node.rank, node.dtype), target)
         return
     builder.contract(reads, node.sizes, output, node.dtype, target, op.coefficient, op.semiring)
 

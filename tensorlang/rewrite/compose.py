@@ -11,6 +11,7 @@ from tensorlang.ir.nodes import (
     App,
     Arg,
     At,
+    Contract,
     Gather,
     Group,
     Iota,
@@ -187,6 +188,25 @@ def product(expr: Scalar) -> tuple[Number, list[Scalar]]:
                 return number / below.value, factors
             return number, [*factors, App("div", (Lit(1.0, Dtype.REAL), below), Dtype.REAL)]
     return 1, [expr]
+
+
+def complete(node: Node, site: Site) -> Node:
+    """A contraction some of whose axes no factor has: formed without them, then copied along."""
+    assert isinstance(node.op, Contract), node
+    mentioned = {index for read in node.reads for index in read_indices(read)}
+    axes = [axis for axis in range(node.rank) if axis in mentioned]
+    if len(axes) == node.rank:
+        return node
+    place = {index: new for new, index in enumerate([*axes, *node.bound])}
+    narrow = Node(
+        node.op,
+        tuple(rename_read(read, place) for read in node.reads),
+        tuple(node.sizes[index] for index in (*axes, *node.bound)),
+        len(axes),
+        node.dtype,
+    )
+    read = Read(site.add(narrow), tuple(At(axis) for axis in axes))
+    return Node(Pointwise(Arg(0)), (read,), node.shape, node.rank, node.dtype)
 
 
 def is_whole(read: Read) -> bool:

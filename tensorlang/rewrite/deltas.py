@@ -24,7 +24,7 @@ from tensorlang.ir.nodes import (
     Subscript,
 )
 from tensorlang.ir.reads import read_indices, rename_read
-from tensorlang.rewrite.compose import is_whole
+from tensorlang.rewrite.compose import complete, is_whole
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import opened, with_factors
 from tensorlang.size import same
@@ -109,10 +109,10 @@ def _identified(node: Node, rest: tuple[Read, ...], a: int, b: int, site: Site) 
     if b not in node.bound:
         return None
     mentioned = {index for read in rest for index in read_indices(read)}
-    if a in node.bound and a not in mentioned and b not in mentioned:
+    if a not in mentioned and b not in mentioned:
         return None
     site.did("a delta picks one cell of a sum")
-    return _dropped(node, tuple(rename_read(read, {b: a}) for read in rest), b)
+    return complete(_dropped(node, tuple(rename_read(read, {b: a}) for read in rest), b), site)
 
 
 def _picked(
@@ -147,7 +147,7 @@ def _picked(
     if not found or not all(site.finite(other.node) for other in rest):
         return None
     site.did("a one-hot sum is a gather")
-    return _dropped(node, tuple(out), j)
+    return complete(_dropped(node, tuple(out), j), site)
 
 
 def _gathered(read: Read, index: int, key: Read) -> Read | None:

@@ -27,6 +27,7 @@ from tensorlang.rewrite.compose import (
     is_whole,
     part,
     product,
+    scalar_dtype,
     scalar_indices,
 )
 from tensorlang.rewrite.engine import Site
@@ -111,8 +112,8 @@ def _conditions(factors: list[Scalar], node: Node, site: Site) -> list[Scalar]:
                     out.append(Lit(number, factor.dtype))
                 out += _conditions(inner, node, site)
                 out += _conjuncts(condition)
-            case App("to_real", (inner_condition,)) if _is_bool(inner_condition):
-                out += _conjuncts(inner_condition)
+            case App("to_real", (App(dtype=Dtype.BOOL) as condition,)):
+                out += _conjuncts(condition)
             case _:
                 out.append(factor)
     return out
@@ -122,10 +123,6 @@ def _conjuncts(condition: Scalar) -> list[Scalar]:
     if isinstance(condition, App) and condition.function == "and":
         return [one for arg in condition.args for one in _conjuncts(arg)]
     return [condition]
-
-
-def _is_bool(expr: Scalar) -> bool:
-    return isinstance(expr, App) and expr.dtype is Dtype.BOOL
 
 
 def _finite(expr: Scalar, node: Node, site: Site) -> bool:
@@ -138,7 +135,10 @@ def _grouped(factors: list[Scalar], node: Node, site: Site) -> list[tuple[tuple[
     joined: dict[frozenset[int], list[Scalar]] = {}
     for factor in factors:
         indices = scalar_indices(factor, node.reads)
-        if isinstance(factor, Arg) or _is_bool(factor):
+        if scalar_dtype(factor, node.reads, site) is Dtype.BOOL:
+            cast = "to_complex" if node.dtype is Dtype.COMPLEX else "to_real"
+            out.append((indices, App(cast, (factor,), node.dtype)))
+        elif isinstance(factor, Arg):
             out.append((indices, factor))
         else:
             joined.setdefault(frozenset(indices), []).append(factor)

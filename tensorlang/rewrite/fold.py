@@ -31,7 +31,7 @@ from tensorlang.ir.nodes import (
 )
 from tensorlang.ir.reads import read_indices, rename_read
 from tensorlang.registry import functions
-from tensorlang.rewrite.compose import compose, constant, is_whole, scalar_dtype
+from tensorlang.rewrite.compose import complete, compose, constant, is_whole, scalar_dtype
 from tensorlang.rewrite.engine import Site
 
 _KINDS = (np.bool_, np.int64, np.float64, np.complex128)
@@ -194,7 +194,10 @@ def fold_products(node: Node, site: Site) -> Node | NodeId | None:
         for size in sizes:
             factor = factor * int(size)
         site.did(f"the factor {value_here.value!r} joins the coefficient")
-        return _without(replace(node, op=replace(op, coefficient=factor), reads=rest), gone)
+        left = _without(replace(node, op=replace(op, coefficient=factor), reads=rest), gone)
+        if not left.reads:
+            return constant(_typed_number(factor, node.dtype), node.shape, node.dtype)
+        return complete(left, site)
     return None
 
 

@@ -23,7 +23,7 @@ from tensorlang.ir.nodes import (
     Semiring,
 )
 from tensorlang.ir.reads import read_indices, rename_read
-from tensorlang.rewrite.compose import compose, is_whole, part, product
+from tensorlang.rewrite.compose import complete, compose, is_whole, part, product
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import Factors, with_factors
 from tensorlang.rewrite.flatten import mergeable, merged
@@ -125,17 +125,10 @@ def _added(node: Node, terms: list[Node], site: Site) -> Node:
     """The sum of contractions over the same axes; an index that a term lacks counts its size."""
     reads = []
     for term in terms:
-        mentioned = {index for read in term.reads for index in read_indices(read)}
-        axes = [axis for axis in range(node.rank) if axis in mentioned]
-        place = {index: new for new, index in enumerate([*axes, *term.bound])}
-        narrow = Node(
-            term.op,
-            tuple(rename_read(read, place) for read in term.reads),
-            tuple(term.sizes[index] for index in (*axes, *term.bound)),
-            len(axes),
-            term.dtype,
-        )
-        reads.append(Read(site.add(narrow), tuple(At(axis) for axis in axes)))
+        added = complete(term, site)
+        whole = tuple(At(axis) for axis in range(node.rank))
+        copied = isinstance(added.op, Pointwise)
+        reads.append(added.reads[0] if copied else Read(site.add(added), whole))
     expr = App("add", tuple(Arg(k) for k in range(len(reads))), node.dtype)
     return Node(Pointwise(expr), tuple(reads), node.shape, node.rank, node.dtype)
 

@@ -24,7 +24,7 @@ from tensorlang.ir.nodes import (
     Subscript,
 )
 from tensorlang.ir.reads import read_indices, rename_read
-from tensorlang.rewrite.compose import is_whole
+from tensorlang.rewrite.compose import complete, is_whole
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import index_only, opened, with_factors
 from tensorlang.rewrite.price import node_price, points
@@ -132,7 +132,7 @@ def _scanned(
         return None
     length, axis = node.sizes[summed], kept.index(summed)
     flipped = function in {"ge", "gt"}
-    turn = Affine(((0, -1),), length - 1, Boundary.INSIDE)
+    turn = Affine(((axis, -1),), length - 1, Boundary.INSIDE)
     operand = Read(site.add(values), tuple(At(axis) for axis in range(len(kept))))
     if flipped:
         turned = Read(operand.node, _at(operand.subscripts, axis, turn))
@@ -152,13 +152,14 @@ def _scanned(
     left = [*range(node.rank), *(i for i in node.bound if i in needed)]
     place = {index: new for new, index in enumerate(left)}
     assert isinstance(node.op, Contract), node
-    return Node(
+    result = Node(
         node.op,
         tuple(rename_read(read, place) for read in (prefix, *late)),
         tuple(node.sizes[index] for index in left),
         node.rank,
         node.dtype,
     )
+    return complete(result, site)
 
 
 def _at(

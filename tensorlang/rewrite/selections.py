@@ -34,6 +34,7 @@ from tensorlang.ir.nodes import (
 from tensorlang.ir.reads import identity_read, read_indices, rename_read
 from tensorlang.plan.grid import number
 from tensorlang.plan.profile import PROFILES
+from tensorlang.rewrite.compose import complete
 from tensorlang.rewrite.constants import values
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.price import node_price, points
@@ -141,7 +142,7 @@ def _selected(
     site.did(
         f"a constant with {len(rows.value)} non-zeros in a row of {math.prod(sizes_summed)} selects"
     )
-    return _after(node, site.add(picked), axes, outside)
+    return complete(_after(node, site.add(picked), axes, outside), site)
 
 
 def _touches(read: Read, indices: list[int]) -> bool:
