@@ -250,7 +250,8 @@ def _docstring(token: Token) -> list[str]:
     """Print a docstring so that its text stays what it is once indentation is taken off."""
     first, *rest = docstring(token.text).split("\n")
     depths = [len(line) - len(line.lstrip()) for line in rest if line]
-    head = [f'"""{first}'] if not depths or min(depths) == 0 else ['"""', first]
+    is_beside = not first.startswith(" ") and min(depths, default=0) == 0
+    head = [f'"""{first}'] if is_beside else ['"""', first]
     lines = [*head, *rest]
     if len(lines) > 1 or first.endswith('"'):
         return [*lines, '"""']
