@@ -12,12 +12,7 @@ from tensorlang.check.check import check_layer
 from tensorlang.check.spec import load_spec
 from tensorlang.ir.graph import Graph
 from tensorlang.ir.nodes import Call
-
-
-def verify(_g):
-    pass
-
-
+from tensorlang.ir.verify import verify
 from tensorlang.lower import lower
 from tensorlang.options import Options
 from tensorlang.plan.planner import plan

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import assert_never
 
-import sympy
-
-from tensorlang.check.program import TransformOp
 from tensorlang.dtype import Dtype
+from tensorlang.ir.cost import ITEM_BYTES, add, scale, volume
+from tensorlang.ir.cost import flops as flops_of
 from tensorlang.ir.nodes import (
-    App,
-    Call,
     Const,
-    Contract,
     Input,
     Merge,
-    Node,
     Param,
-    Pointwise,
-    Reduce,
-    Scalar,
-    Scan,
-    Scatter,
-    Softmax,
-    Transform,
 )
 from tensorlang.ir.reads import operands
 from tensorlang.plan.grid import Point
@@ -41,28 +28,6 @@ from tensorlang.plan.plan import (
 )
 from tensorlang.size import Size
 
-_ITEM = {Dtype.BOOL: 1, Dtype.INT: 8, Dtype.REAL: 4, Dtype.COMPLEX: 8}
-_FFT_FLOPS = 25  # 5 n log2 n a transform, for n around 32
-_FFTS = {TransformOp.FFT, TransformOp.IFFT, TransformOp.RFFT, TransformOp.IRFFT}
-
-
-# --- polynomials ---------------------------------------------------------------------------------
-def volume(sizes: Iterable[Size]) -> Monomials:
-    """Product of sizes. What is no polynomial is a symbol named by its text."""
-    return dict(_volume(tuple(sizes)))
-
-
-def add(terms: Iterable[Monomials]) -> Monomials:
-    out: Monomials = {}
-    for term in terms:
-        for monomial, coefficient in term.items():
-            out[monomial] = out.get(monomial, 0) + coefficient
-    return {monomial: out[monomial] for monomial in sorted(out) if out[monomial]}
-
-
-def scale(term: Monomials, factor: int) -> Monomials:
-    return {monomial: factor * coefficient for monomial, coefficient in term.items()}
-
 
 def at(cost: Monomials, point: Point) -> float:
     """The polynomial at a point; names that the point lacks count as 256."""
@@ -73,49 +38,6 @@ def at(cost: Monomials, point: Point) -> float:
             value *= float(point.get(name, 256)) ** power
         total += value
     return total
-
-
-_Frozen = tuple[tuple[tuple[tuple[str, int], ...], int], ...]
-
-
-@lru_cache(maxsize=65536)
-def _volume(sizes: tuple[Size, ...]) -> _Frozen:
-    out: Monomials = {(): 1}
-    for size in sizes:
-        out = _times(out, dict(_polynomial(size)))
-    return tuple(sorted(out.items()))
-
-
-def _times(a: Monomials, b: Monomials) -> Monomials:
-    out: Monomials = {}
-    for left, p in a.items():
-        for right, q in b.items():
-            powers: dict[str, int] = dict(left)
-            for name, power in right:
-                powers[name] = powers.get(name, 0) + power
-            key = tuple(sorted(powers.items()))
-            out[key] = out.get(key, 0) + p * q
-    return out
-
-
-@lru_cache(maxsize=65536)
-def _polynomial(size: Size) -> _Frozen:
-    if isinstance(size, int):
-        return (((), size),)
-    out: Monomials = {}
-    for term, coefficient in sympy.expand(size).as_coefficients_dict().items():
-        if not coefficient.is_Integer:
-            return ((((str(size), 1),), 1),)
-        powers: dict[str, int] = {}
-        for base, power in term.as_powers_dict().items():
-            if base == 1:
-                continue
-            if not (power.is_Integer and power > 0):
-                return ((((str(size), 1),), 1),)
-            powers[str(base)] = powers.get(str(base), 0) + int(power)
-        key = tuple(sorted(powers.items()))
-        out[key] = out.get(key, 0) + int(coefficient)
-    return tuple(sorted(out.items()))
 
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -142,9 +64,9 @@ def flops(step: AnyStep) -> Monomials:
         case AttentionStep():
             return attention_flops(step.attention)
         case ProjectionsStep(projections):
-            return add(node_flops(projection.node) for projection in projections)
+            return add(flops_of(projection.node) for projection in projections)
         case Step():
-            return node_flops(step.node)
+            return flops_of(step.node)
     assert_never(step)
 
 
@@ -158,7 +80,7 @@ def moved(step: AnyStep, shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]]) 
 
 def held_bytes(slot: Slot, shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]]) -> Monomials:
     sizes, dtype = shapes[slot]
-    return scale(volume(sizes), _ITEM[dtype])
+    return scale(volume(sizes), ITEM_BYTES[dtype])
 
 
 def made(step: AnyStep) -> tuple[Slot, ...]:
@@ -196,42 +118,6 @@ def attention_flops(attention: Attention) -> Monomials:
             scale(over(cells), 5),
         )
     )
-
-
-def node_flops(node: Node) -> Monomials:
-    space = volume(node.sizes)
-    match node.op:
-        case Input() | Param() | Const() | Merge() | Call():
-            return {}
-        case Contract(coefficient):
-            each = (2 if node.bound and len(node.reads) > 1 else len(node.reads) - 1) or bool(
-                node.bound
-            )
-            once = volume(node.shape) if coefficient != 1 else {}
-            return add((scale(space, int(each)), once))
-        case Pointwise(expr):
-            return scale(space, applications(expr))
-        case Reduce() | Scan():
-            return space
-        case Softmax():
-            return scale(space, 5)
-        case Scatter():
-            return scale(volume(node.sizes[index] for index in node.bound), len(node.reads))
-        case Transform(op, source):
-            if op in _FFTS:
-                return scale(space, _FFT_FLOPS)
-            if op is TransformOp.CONCAT:
-                return {}
-            return scale(volume((*node.sizes, node.sizes[source[0]])), 2)
-    assert_never(node.op)
-
-
-def applications(expr: Scalar) -> int:
-    """Scalar operations of an expression; an n-ary one counts n - 1."""
-    if not isinstance(expr, App):
-        return 0
-    own = max(1, len(expr.args) - 1) if expr.function in {"add", "mul", "and", "or"} else 1
-    return own + sum(applications(arg) for arg in expr.args)
 
 
 def _peak(

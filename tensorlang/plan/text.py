@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
+from tensorlang.ir.cost import to_text as cost_text
 from tensorlang.ir.nodes import (
     Affine,
     App,
@@ -57,15 +58,6 @@ def to_text(plan: Plan) -> str:
     return "\n".join(_Printer(plan).lines()) + "\n"
 
 
-def monomials_text(cost: Monomials) -> str:
-    """A polynomial in the sizes, e.g. `4*b*n^2 + 12`."""
-    terms = [
-        "*".join([str(c), *(n if p == 1 else f"{n}^{p}" for n, p in monomial)])
-        for monomial, c in sorted(cost.items(), key=lambda item: (-_degree(item[0]), item[0]))
-    ]
-    return " + ".join(terms) or "0"
-
-
 def threshold_text(threshold: Threshold) -> str:
     """A threshold as a comparison, e.g. `b*n >= 4096`."""
     left = {monomial: c for monomial, c in threshold.form if monomial}
@@ -81,10 +73,6 @@ def _sum(form: Monomials) -> str:
         text = "*".join(n if p == 1 else f"{n}^{p}" for n, p in monomial)
         parts.append(text if c == 1 else f"{c}*{text}")
     return " + ".join(parts)
-
-
-def _degree(monomial: tuple[tuple[str, int], ...]) -> int:
-    return sum(power for _, power in monomial)
 
 
 class _Printer:
@@ -123,15 +111,15 @@ class _Printer:
             yield f"  when {when}:" if when else "  otherwise:"
         for step in regime.steps:
             yield from (f"    {line}" for line in self._step(step))
-        yield f"    flops {monomials_text(regime.cost.flops)}"
-        yield f"    bytes {monomials_text(regime.cost.bytes)}"
-        yield f"    peak  {monomials_text(regime.cost.peak_bytes)}"
+        yield f"    flops {cost_text(regime.cost.flops)}"
+        yield f"    bytes {cost_text(regime.cost.bytes)}"
+        yield f"    peak  {cost_text(regime.cost.peak_bytes)}"
 
     def _declared(self, slot: Slot) -> str:
         return f"{self.names[slot]}[{', '.join(str(s) for s in self.plan.shapes.get(slot, ()))}]"
 
     def _step(self, step: AnyStep) -> Iterator[str]:
-        cost = monomials_text(flops(step))
+        cost = cost_text(flops(step))
         match step:
             case AttentionStep():
                 yield f"{step.name} = {self._attention(step.attention)}  # {cost} flops"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tensorlang.ir.cost import applications
 from tensorlang.ir.nodes import App, Arg, At, Node, NodeId, Pointwise, Read, Scalar
-from tensorlang.plan.cost import applications
 from tensorlang.rewrite.compose import part_node, scalar_indices
 from tensorlang.rewrite.engine import Site
 

@@ -71,8 +71,7 @@ def opened(read: Read, site: Site, always: bool) -> Factors | None:
     inner = site.node(read.node)
     if not isinstance(inner.op, Pointwise) or not is_whole(read) or not _real(inner):
         return None
-    number, factors = product(inner.op.expr)
-    factors = _conditions(factors, inner, site)
+    number, factors = _conditions(*product(inner.op.expr), inner, site)
     groups = _grouped(factors, inner, site)
     if not groups and number == 0:
         return None
@@ -101,22 +100,22 @@ def _bare(groups: list[tuple[tuple[int, ...], Scalar]]) -> bool:
     return isinstance(groups[0][1], Arg)
 
 
-def _conditions(factors: list[Scalar], node: Node, site: Site) -> list[Scalar]:
+def _conditions(
+    number: Number, factors: list[Scalar], node: Node, site: Site
+) -> tuple[Number, list[Scalar]]:
     """[c] x for `x if c else 0`, where x is finite: 0 * x is 0."""
     out: list[Scalar] = []
     for factor in factors:
         match factor:
             case App("where", (condition, then, Lit(0 | 0.0))) if _finite(then, node, site):
-                number, inner = product(then)
-                if number != 1:
-                    out.append(Lit(number, factor.dtype))
-                out += _conditions(inner, node, site)
-                out += _conjuncts(condition)
+                more, inner = _conditions(*product(then), node, site)
+                number = number * more
+                out += (*inner, *_conjuncts(condition))
             case App("to_real", (App(dtype=Dtype.BOOL) as condition,)):
                 out += _conjuncts(condition)
             case _:
                 out.append(factor)
-    return out
+    return number, out
 
 
 def _conjuncts(condition: Scalar) -> list[Scalar]:
