@@ -129,3 +129,8 @@ class Graph:
                     seen.add(operand)
                     stack.append(operand)
         return sorted(seen)
+
+    def generations(self) -> list[list[NodeId]]:
+        """What `alive` gives, in layers: each node one below the lowest of its operands."""
+        layers = nx.topological_generations(self.nx.subgraph(self.alive()))
+        return [sorted(layer) for layer in layers]

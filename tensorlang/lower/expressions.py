@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from tensorlang import registry
 from tensorlang.check.program import (
     AffineAt,
     Along,
@@ -230,9 +231,15 @@ class Expressions:
         """Cast the tensor, then read it: the read may repeat cells."""
         read = self.read(tensor, local, guards)
         source = self.graph.node(read.node)
-        whole = identity_read(read.node, source.rank)
-        app = ir.App(expr.function, (ir.Arg(0),), expr.dtype)
-        node = self._add(ir.Pointwise(app), (whole,), source.shape, source.rank, expr.dtype)
+        op: ir.Op
+        reads: tuple[ir.Read, ...] = ()
+        if isinstance(source.op, ir.Const):
+            values = registry.functions()[expr.function].numpy(source.op.array.value)
+            op = ir.Const(ir.Array(values))
+        else:
+            op = ir.Pointwise(ir.App(expr.function, (ir.Arg(0),), expr.dtype))
+            reads = (identity_read(read.node, source.rank),)
+        node = self._add(op, reads, source.shape, source.rank, expr.dtype)
         fill = None if read.fill is None else number(read.fill, expr.dtype).value
         return replace(read, node=node, fill=fill)
 
