@@ -10,7 +10,7 @@ from tensorlang.backends.torch.file import File
 from tensorlang.backends.torch.forward import Foreign, Method, forward
 from tensorlang.backends.torch.initial import reset_lines
 from tensorlang.backends.torch.layout import statement
-from tensorlang.backends.torch.names import attribute, identifier, is_attribute
+from tensorlang.backends.torch.names import attribute, identifier, is_attribute, quoted
 from tensorlang.check.program import Param, Value
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import Array, Const
@@ -129,7 +129,7 @@ def _parameter(param: Param) -> str:
     value = f"nn.Parameter(torch.empty({shape}, device=device, {dtype}){frozen})"
     if is_attribute(param.name):
         return f"self.{param.name} = {value}"
-    return f"self.register_parameter({param.name!r}, {value})"
+    return f"self.register_parameter({quoted(param.name)}, {value})"
 
 
 def _child(name: str, class_name: str, count: int | None) -> str:
@@ -138,7 +138,7 @@ def _child(name: str, class_name: str, count: int | None) -> str:
         value = f"nn.ModuleList({value} for _ in range({count}))"
     if is_attribute(name):
         return f"self.{name} = {value}"
-    return f"self.add_module({name!r}, {value})"
+    return f"self.add_module({quoted(name)}, {value})"
 
 
 def _reset(unit: Unit, lines: list[str]) -> list[str]:

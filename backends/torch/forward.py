@@ -13,7 +13,14 @@ from tensorlang.backends.torch.body import Body, Module
 from tensorlang.backends.torch.contract import contract
 from tensorlang.backends.torch.fusion import Fusion, biases
 from tensorlang.backends.torch.interface import Interface, axes_text
-from tensorlang.backends.torch.names import Names, attribute, comment_text, dotted, identifier
+from tensorlang.backends.torch.names import (
+    Names,
+    attribute,
+    comment_text,
+    dotted,
+    identifier,
+    quoted,
+)
 from tensorlang.backends.torch.operand import Operand, Value, permuted
 from tensorlang.backends.torch.pointwise import pointwise
 from tensorlang.backends.torch.projections import projections
@@ -85,7 +92,7 @@ def forward(method: Method, plan: Plan, name: str, forms: Sequence[tuple[str, st
     out = body.lines
     out.append(f'        """{_signature_text(program)}"""')
     for signature, other in forms:
-        out.append(f"        if {form} == {signature!r}:")
+        out.append(f"        if {form} == {quoted(signature)}:")
         out.append(f"            return self.{other}({', '.join(variables)})")
     out += head
     if head and lines and not lines[0].lstrip().startswith("return"):
@@ -396,7 +403,7 @@ class _Steps:
             arguments.append(permuted(operand, sorted(operand.labels)).text)
         sub = next(s for s in self.plan.program.subs if s.name == op.sub)
         count = len(self._callee_outputs(op.sub))
-        form = [f"form={op.signature!r}"] if op.signature else []
+        form = [f"form={quoted(op.signature)}"] if op.signature else []
         targets = ["_"] * count
         for step in group:
             assert isinstance(step.node.op, nodes.Call)

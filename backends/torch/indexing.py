@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tensorlang.backends.torch.body import Body
+from tensorlang.backends.torch.names import quoted
 from tensorlang.backends.torch.operand import Operand, aligned, contiguous, permuted
 from tensorlang.backends.torch.sizes import SUM, bound
 from tensorlang.check.program import Boundary
@@ -94,7 +95,7 @@ def check_positions(
     function = body.file.require("_check_index")
     name = body.source_names.get(subscript.read.node, "index")
     shown = body.size_text(size)[0]
-    call = f"{function}({bare(index.text)}, {shown}, {name!r}, {axis!r})"
+    call = f"{function}({bare(index.text)}, {shown}, {quoted(name)}, {quoted(axis)})"
     if call not in body.checked:
         body.checked.add(call)
         body.line(call)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import sympy
 
 from tensorlang.backends.torch.body import Body
-from tensorlang.backends.torch.names import comment_text
+from tensorlang.backends.torch.names import comment_text, quoted
 from tensorlang.check.program import Axis, Input, Program
 from tensorlang.size import Size, product, simplest, symbols
 
@@ -73,10 +73,14 @@ class Interface:
         text += "\n".join(self._reshapes())
         needed = [name for name in self.bound if _mentions(text, self.body.symbols[name])]
         out: list[str] = []
+        late: list[str] = []
         for number in range(len(self.program.inputs)):
             if checks:
-                out += checks[number]
+                early = self._check(number, early=True)
+                late += checks[number] if early != checks[number] else []
+                out += early
             out += self._sizes(number, needed, text)
+        out += late
         out += bounds
         out += self._reshapes()
         return out
@@ -120,7 +124,9 @@ class Interface:
         )
         return text.replace(found.group(0), f"({self.body.size_text(simplest(size))[0]})")
 
-    def _check(self, number: int) -> list[str]:
+    def _check(self, number: int, early: bool = False) -> list[str]:
+        """The shape check of an input; `early` leaves out what later inputs or itself bring."""
+        before = {i.name for i in self.program.inputs[:number]}
         given = self.program.inputs[number]
         axes, sizes, origins = [], [], []
         for place, axis in enumerate(given.axes):
@@ -136,13 +142,17 @@ class Interface:
             free = symbols(size)
             brings = len(free) == 1 and self.places.get(free[0]) == (number, place)
             sizes.append("None" if brings else self.body.size_text(simplest(size))[0])
+            if early and not brings and any(self.origins[s] not in before for s in free):
+                sizes[-1], brings = "None", True
             single = len(free) == 1 and _is_symbol(size) and self.origins.get(free[0])
             origins.append(None if brings else single if single else "the layer")
         layer = self.program.layer
         function = self.body.file.require("_check_shape")
         name, variable = given.name, self.variables[number]
-        texts = [_tuple(map(repr, axes)), _tuple(sizes), _tuple(map(repr, origins))]
-        return [f"{function}({layer!r}, {name!r}, {variable}.shape, {', '.join(texts)})"]
+        texts = [_tuple(map(_shown, axes)), _tuple(sizes), _tuple(map(_shown, origins))]
+        return [
+            f"{function}({quoted(layer)}, {quoted(name)}, {variable}.shape, {', '.join(texts)})"
+        ]
 
     def _computed_dims(self) -> list[str]:
         """A dim that is computed from inputs' sizes must be at least 1."""
@@ -157,7 +167,7 @@ class Interface:
                 continue
             shown = self.body.size_text(size)[0]
             function = self.body.file.require("_check_dim")
-            out.append(f"{function}({self.program.layer!r}, {dim.name!r}, {shown})")
+            out.append(f"{function}({quoted(self.program.layer)}, {quoted(dim.name)}, {shown})")
         return out
 
     def _reshapes(self) -> list[str]:
@@ -206,6 +216,10 @@ def _symbol(name: str) -> sympy.Symbol:
 
 def _mentions(text: str, name: str) -> bool:
     return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) is not None
+
+
+def _shown(value: str | None) -> str:
+    return "None" if value is None else quoted(value)
 
 
 def _tuple(texts: object) -> str:

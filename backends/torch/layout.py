@@ -11,6 +11,9 @@ def statement(text: str, indent: int) -> list[str]:
     margin = " " * indent
     if indent + len(text) <= WIDTH:
         return [margin + text]
+    name, rest = _assigned(text)
+    if name is not None and (chain := _operators(name, rest, indent)) is not None:
+        return chain
     split = _last_bracket(text)
     if split is None:
         return [margin + text]
@@ -18,10 +21,6 @@ def statement(text: str, indent: int) -> list[str]:
     head, body, tail = text[: start + 1], text[start + 1 : end], text[end:]
     if not body.strip():
         return [margin + text]
-    first, rest = _assigned(head)
-    if first is not None and indent + len(head) > WIDTH:
-        return _operators(first, text[len(first) :], indent) or [margin + text]
-    del rest
     return [margin + head, *_body(body, indent + 4), margin + tail]
 
 
@@ -101,9 +100,13 @@ def _commas(body: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def _assigned(head: str) -> tuple[str | None, str]:
-    name, equals, rest = head.partition(" = ")
-    return (name + equals, rest) if equals else (None, head)
+def _assigned(text: str) -> tuple[str | None, str]:
+    """("name = ", the rest), also for "return "."""
+    if text.startswith("return "):
+        return "return ", text[7:]
+    name, equals, rest = text.partition(" = ")
+    plain = equals and all(part.isidentifier() for part in name.split(", "))
+    return (name + equals, rest) if plain else (None, text)
 
 
 def _operators(first: str, text: str, indent: int, bracketed: bool = False) -> list[str] | None:

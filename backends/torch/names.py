@@ -67,7 +67,13 @@ def is_attribute(name: str) -> bool:
 
 def attribute(name: str, owner: str = "self") -> str:
     """An expression for an attribute whatever its name."""
-    return f"{owner}.{name}" if is_attribute(name) else f"getattr({owner}, {name!r})"
+    return f"{owner}.{name}" if is_attribute(name) else f"getattr({owner}, {quoted(name)})"
+
+
+def quoted(text: str) -> str:
+    """repr, in double quotes where that needs no escapes."""
+    shown = repr(text)
+    return f'"{shown[1:-1]}"' if shown[0] == "'" and '"' not in text else shown
 
 
 def comment_text(text: str) -> str:

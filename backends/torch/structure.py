@@ -121,7 +121,7 @@ def softmax(body: Body, node: Node) -> Operand:
         return out
     if node.op.log:
         # a masked cell is -inf, but a row without a true cell is 0
-        empty = _some(mask, node, over)
+        empty = _some(mask, node, [a for a in over if a >= min(read.labels, default=node.rank)])
         text = f"{out.text}.masked_fill(~{empty}, 0.0)"
     else:
         text = f"{out.text}.masked_fill(~{mask}, 0.0)"
