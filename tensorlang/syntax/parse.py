@@ -38,7 +38,7 @@ def parse(source: Source) -> ast.File:
     for line in scan(source, report):
         parser.line(line)
     items = parser.end()
-    if not items and not diagnostics:
+    if not diagnostics and all(isinstance(item, ast.Use) for item in items):
         report(errors.EmptyFile(Span(source, 0, 0)))
     for node in too_nested(items, MOST_NESTED) if parser.is_deep and not diagnostics else ():
         report(errors.TooNested(node, MOST_NESTED))
