@@ -31,8 +31,13 @@ class KernelPrinter(Protocol):
         value: Callable[[Slot], str],
         size: Callable[[Size], str],
         torch_function: str,
+        sizes: Sequence[str],
     ) -> list[str]:
-        """Statements that bind value(slot) for every output; `torch_function` computes the same."""
+        """Statements that bind value(slot) for every output.
+
+        `torch_function` computes the same from the region's inputs and then these sizes, which are
+        local variables here.
+        """
         ...
 
     def module_code(self) -> str:

@@ -48,7 +48,9 @@ from tensorlang.size import Size
 from tensorlang.source import Span
 
 SizeText = Callable[[Size], str]
-Foreign = Callable[[Region, Plan, Unit, Callable[[Slot], str], SizeText, str], list[str]]
+Foreign = Callable[
+    [Region, Plan, Unit, Callable[[Slot], str], SizeText, str, Sequence[str]], list[str]
+]
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,6 @@ class _Steps:
             shape = tuple(self.plan.shapes[slot])
             body.values[slot] = _value(fresh, shape, _dtype_of(region.regimes[0], slot))
         self._comments(region.spans)
-        del symbols
 
         def value(slot: Slot) -> str:
             return body.values[slot].text
@@ -265,7 +266,8 @@ class _Steps:
         def size(size: Size) -> str:
             return body.size_text(size)[0]
 
-        for line in self.method.foreign(region, self.plan, self.method.unit, value, size, name):
+        plan, unit, variables = self.plan, self.method.unit, [body.symbols[s] for s in symbols]
+        for line in self.method.foreign(region, plan, unit, value, size, name, variables):
             body.line(line) if "\n" not in line else body.lines.append(line)
 
     def _region_function(self, region: Region, name: str) -> list[str]:

@@ -98,9 +98,7 @@ class _Build:
             if not full:
                 out.append(Let("kept", call("where", self.keep("j"), Ref(s), real(-INF))))
                 s = "kept"
-            out.append(
-                Let("m_next", call("max", Ref("m"), Reduce(Reduction.MAX, Ref(s), "j")))
-            )
+            out.append(Let("m_next", call("max", Ref("m"), Reduce(Reduction.MAX, Ref(s), "j"))))
             top = "m_next"
             if not full:  # a row without a key so far: -inf - -inf is not to be taken
                 none = call("eq", Ref("m_next"), real(-INF))
@@ -124,8 +122,7 @@ class _Build:
         seen = call("gt", Ref("l"), real(0))
         end: list[Stmt] = [Let("total", call("where", seen, Ref("l"), real(1)))]
         end.extend(
-            Store("O", self.index("i", e), call("div", Ref(f"o_{e}"), Ref("total")))
-            for e in values
+            Store("O", self.index("i", e), call("div", Ref(f"o_{e}"), Ref("total"))) for e in values
         )
         _, c = self.scaled()
         lse = call("add", _times(Ref("m"), c), call("log2", Ref("total")))
@@ -254,7 +251,9 @@ class _Build:
 
     def keep(self, walked: str) -> Expr:
         """The condition on an edge tile, and that the walked positions are inside their axis."""
-        condition = both(inside(self.chunk(walked, {"i": "N", "j": "M"}[walked], "")), self.a.condition)
+        condition = both(
+            inside(self.chunk(walked, {"i": "N", "j": "M"}[walked], "")), self.a.condition
+        )
         assert condition is not None
         return condition
 

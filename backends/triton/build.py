@@ -162,9 +162,7 @@ def rebuild(expr: Expr, new: Callable[[Expr], Expr]) -> Expr:
         case Const() | Ref() | Iota():
             return expr
         case Load(tensor, index, pred, other):
-            return Load(
-                tensor, tuple(map(new, index)), None if pred is None else new(pred), other
-            )
+            return Load(tensor, tuple(map(new, index)), None if pred is None else new(pred), other)
         case Map(op, args):
             return Map(op, tuple(map(new, args)))
         case Dot(a, b, axis, acc):
@@ -192,8 +190,8 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
             return (lo, hi)
         case If(condition=condition):
             return (condition,)
-        case Store(index=index, value=value, pred=pred) | Atomic(
-            index=index, value=value, pred=pred
+        case (
+            Store(index=index, value=value, pred=pred) | Atomic(index=index, value=value, pred=pred)
         ):
             return (*index, value) if pred is None else (*index, value, pred)
     assert_never(stmt)

@@ -82,3 +82,31 @@ ATTENTION = AttentionConfigs(
         },
     }
 )
+
+
+# --- rows ----------------------------------------------------------------------------------------
+ROW_BLOCKS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+TILE = 2048
+
+
+def row_tile(lanes: int) -> tuple[int, int, int]:
+    """(rows, lanes, warps) of a tile that holds `lanes` lanes; 0 stands for a piece of them."""
+    if lanes == 0:
+        return 8, 256, 4
+    block = next(block for block in ROW_BLOCKS if lanes <= block)
+    return max(1, TILE // block), block, 4 if block <= 2048 else 8 if block <= 8192 else 16
+
+
+def row_configs(lanes: int, has_rows: bool, has_lanes: bool) -> tuple[Config, ...]:
+    """What a launch may use: fixed lanes have one tile, lanes known at the call one per bucket."""
+    sizes = (lanes,) if lanes or not has_lanes else (0, *ROW_BLOCKS)
+    out = []
+    for size in sizes:
+        rows, block, warps = row_tile(size)
+        blocks = []
+        if has_rows:
+            blocks.append(("BR", rows))
+        if has_lanes:
+            blocks.append(("BL", block))
+        out.append(Config(tuple(blocks), warps, 1))
+    return tuple(dict.fromkeys(out))

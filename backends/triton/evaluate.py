@@ -55,9 +55,7 @@ def run(
     """
     config = config or kernel.configs[0]
     written: dict[str, Array] = {
-        t.name: np.zeros(tensors[t.name].shape, bool)
-        for t in kernel.tensors
-        if t.role is Role.OUT
+        t.name: np.zeros(tensors[t.name].shape, bool) for t in kernel.tensors if t.role is Role.OUT
     }
     for positions in grid(kernel, sizes, config):
         program = _Program(kernel, tensors, config, written, dict(sizes))

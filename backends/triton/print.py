@@ -11,11 +11,10 @@ import math
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from tensorlang.backends.triton.build import statements, walk
 from tensorlang.backends.triton.build import expressions as held
+from tensorlang.backends.triton.build import statements, walk
 from tensorlang.backends.triton.kernel_ir import (
     GRID_KINDS,
-    SCALAR_KINDS,
     Atomic,
     Axis,
     AxisKind,
@@ -33,7 +32,6 @@ from tensorlang.backends.triton.kernel_ir import (
     Map,
     Reduce,
     Ref,
-    Role,
     Stmt,
     Store,
 )
@@ -270,8 +268,10 @@ class _Printer:
             out = texts[0]
             for text in texts[1:]:
                 out = function.triton.format(out, text)
-            return out if len(args) == 1 or name not in ("add", "mul", "and", "or") else _flat(
-                name, texts
+            return (
+                out
+                if len(args) == 1 or name not in ("add", "mul", "and", "or")
+                else _flat(name, texts)
             )
         counts = uses(function.triton)
         assert all(

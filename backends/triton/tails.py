@@ -63,8 +63,8 @@ def _stmt(kernel: Kernel, stmt: Stmt, full: frozenset[str]) -> Stmt:
             return replace(stmt, body=_body(kernel, body, full | {axis} if whole else full))
         case If(condition, body):
             return If(condition, _body(kernel, body, full))
-        case Store(index=index, value=value, pred=pred) | Atomic(
-            index=index, value=value, pred=pred
+        case (
+            Store(index=index, value=value, pred=pred) | Atomic(index=index, value=value, pred=pred)
         ):
             value = _expr(kernel, value, full)
             return replace(stmt, value=value, pred=_masked(kernel, index, pred, full))

@@ -44,7 +44,11 @@ class Types:
     def __post_init__(self) -> None:
         self.names.update({size: Type(DType.INT) for size in self.kernel.sizes})
         self.names.update(
-            {axis.block: Type(DType.INT) for axis in self.kernel.axes if isinstance(axis.block, str)}
+            {
+                axis.block: Type(DType.INT)
+                for axis in self.kernel.axes
+                if isinstance(axis.block, str)
+            }
         )
         tiles = (axis for axis in self.kernel.axes if axis.kind is AxisKind.TILE)
         self.names.update({f"{axis.name}_first": Type(DType.INT) for axis in tiles})
