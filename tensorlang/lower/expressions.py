@@ -33,6 +33,7 @@ from tensorlang.check.program import (
     SizeValue,
     Subscript,
     Transform,
+    TransformOp,
     free_indices,
 )
 from tensorlang.dtype import Dtype
@@ -337,11 +338,12 @@ class Expressions:
 
 
 def _sources(expr: Transform, position: int) -> tuple[Index, ...]:
-    """The source indices that an argument must have."""
-    match expr.op.value:
-        case "concat":
-            return (expr.source[position],)
-        case "solve" if position == 1:
+    """Indices that an argument must have: sources; all of the result where laid end to end."""
+    match expr.op:
+        case TransformOp.CONCAT:
+            rest = (index for index in free_indices(expr) if index not in expr.target)
+            return (*rest, expr.source[position])
+        case TransformOp.SOLVE if position == 1:
             return (expr.source[0],)
         case _:
             return expr.source

@@ -87,7 +87,21 @@ def _apply(expr: Apply) -> Expr:
     if expr.function == "pow" and isinstance(expr.args[1], Literal):
         args = (args[0], _exponent(expr.args[1], args[1]))
     expr = replace(expr, args=args)
-    return _folded(expr) or expr
+    return _folded(expr) or _scaled(expr) or expr
+
+
+def _scaled(expr: Apply) -> Reduce | None:
+    """A sum times literals: they go under the sum, where they are its coefficient."""
+    sums = [arg for arg in expr.args if not isinstance(arg, Literal)]
+    match expr.function, sums:
+        case "mul" | "neg", [Reduce(ReduceOp.SUM) as whole]:
+            pass
+        case "div", [Reduce(ReduceOp.SUM) as whole] if whole is expr.args[0]:
+            pass
+        case _:
+            return None
+    body = tuple(whole.body if arg is whole else arg for arg in expr.args)
+    return replace(whole, body=replace(expr, args=body))
 
 
 def _wider(arg: Expr, dtype: Dtype) -> Expr:
