@@ -121,7 +121,7 @@ def _read(read: Read, values: Values, grid: Any, sizes: Any, shape: Any) -> Any:
         places.append(np.broadcast_to(place, shape))
         out = out | outside
     if source.size == 0:
-        return np.full(shape, read.fill if read.fill is not None else 0)
+        return np.full(shape, read.fill or 0).astype(source.dtype)
     value = source[tuple(places)] if places else np.broadcast_to(source, shape)
     return np.where(out, read.fill, value) if read.fill is not None else value
 

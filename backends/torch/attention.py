@@ -173,11 +173,11 @@ def _broadcastable(body: Body, a: Attention, operand: Operand, heads: _Heads) ->
     groups: list[Labels] = []
     for group in (heads.outer, heads.inner, a.query, a.key):
         there = [label for label in group if label in operand.labels]
-        groups.append(group if there or group in (a.query, a.key) else ())
+        groups.append(group if there else ())
     wanted = [label for group in groups for label in group]
     if set(wanted) - set(operand.labels):
         operand = expanded(operand, wanted, size)
-    if not groups[0] and not groups[1]:
+    if not groups[0] and not groups[1] and groups[2] and groups[3]:
         return grouped(operand, groups[2:], size)
     return grouped(operand, groups, size)
 

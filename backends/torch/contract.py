@@ -6,6 +6,7 @@ Prefers what needs no copy of the larger operand, then what an expert would writ
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from tensorlang.backends.torch.body import Body
@@ -26,6 +27,7 @@ from tensorlang.ir.nodes import Contract, Node, Semiring
 from tensorlang.size import Size, product
 
 Labels = tuple[int, ...]
+_SUM = re.compile(r".*\.sum\(\(?[^()]*\)?\)")
 
 
 def contract(body: Body, node: Node, bias: str | None = None, ordered: bool = False) -> Operand:
@@ -44,7 +46,7 @@ def _value(body: Body, node: Node, bias: str | None, ordered: bool) -> Operand:
     if node.op.semiring is not Semiring.SUM_PRODUCT:
         return _semiring(body, node)
     if len(node.reads) == 2 and node.dtype >= Dtype.REAL:
-        convolved = convolution(body, node)
+        convolved = convolution(body, node, bias)
         if convolved is not None:
             return _scaled(body, node, convolved)
     operands = [read_operand(body, read, node.sizes) for read in node.reads]
@@ -63,12 +65,32 @@ def _value(body: Body, node: Node, bias: str | None, ordered: bool) -> Operand:
                 node.dtype,
             )
         case [single]:
-            out = _summed(single, [i for i in node.bound if i in single.labels], node.dtype)
+            bound = [i for i in node.bound if i in single.labels]
+            if bound and bound == list(node.bound) and _is_mean(node):
+                return _mean(_summed(single, bound, node.dtype))
+            out = _summed(single, bound, node.dtype)
         case [left, right]:
             out = _pair(body, node, left, right, bias, ordered)
+            shared = set(left.labels) & set(right.labels)
+            if _SUM.fullmatch(out.text) and set(node.bound) <= shared and _is_mean(node):
+                return _mean(out)
         case _:
             raise AssertionError(node)
     return _scaled(body, node, out, [i for i in node.bound if i not in mentioned])
+
+
+def _is_mean(node: Node) -> bool:
+    """Whether the coefficient is one over the number of summed cells, known at compile time."""
+    assert isinstance(node.op, Contract), node
+    cells = product(node.sizes[i] for i in node.bound)
+    known = isinstance(cells, int) and cells > 1 and node.dtype >= Dtype.REAL
+    return known and node.op.coefficient == 1 / cells
+
+
+def _mean(total: Operand) -> Operand:
+    """A sum as a mean."""
+    head, _, tail = total.text.rpartition(".sum(")
+    return Operand(f"{head}.mean({tail}", total.labels, total.memory, total.dtype)
 
 
 def _scaled(body: Body, node: Node, out: Operand, repeated: Sequence[int] = ()) -> Operand:
@@ -187,7 +209,7 @@ def _multiply_and_sum(node: Node, left: Operand, right: Operand, summed: Labels)
     axes = [i for i in range(node.rank) if i in left.labels or i in right.labels]
     every = [*axes, *summed]
     a, b = aligned(left, every), aligned(right, every)
-    text = f"({a.text} * {b.text})"
+    text = f"({a.text} * {b.text})" if a.text != b.text else f"{a.text}.square()"
     return _summed(contiguous(text, every, node.dtype), summed, node.dtype)
 
 
@@ -235,13 +257,11 @@ def _linear(
     return Operand(text, labels, labels, node.dtype)
 
 
-def takes_bias(node: Node, axis: int) -> bool:
-    """Whether the node is a linear map whose only column index is `axis`, its last."""
+def takes_bias(node: Node) -> bool:
+    """Whether the node is a real product of two reads to which a vector might be added."""
     if not isinstance(node.op, Contract) or node.op.semiring is not Semiring.SUM_PRODUCT:
         return False
-    if len(node.reads) != 2 or node.dtype is not Dtype.REAL or node.op.coefficient != 1:
-        return False
-    return axis == node.rank - 1
+    return len(node.reads) == 2 and node.dtype is Dtype.REAL and node.op.coefficient == 1
 
 
 def _batched(

@@ -6,7 +6,7 @@ padding, wrap, clamp and reflect read a padded copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -55,20 +55,33 @@ class _Roles:
     feature: tuple[int, ...]
 
 
-def convolution(body: Body, node: Node) -> Operand | None:
-    """The contraction as a convolution, or None where it is not one."""
+def convolution(body: Body, node: Node, bias: str | None = None) -> Operand | None:
+    """The contraction as a convolution, or None where it is not one; `bias` over its features."""
     for data, kernel in (node.reads, node.reads[::-1]):
-        axes = _spatial(body, node, data)
+        axes = _spatial(body.values[data.node].shape, node, data)
         if axes is None:
             continue
         roles = _roles(node, data, kernel, axes)
         if roles is not None:
-            return _printed(body, node, data, kernel, axes, roles)
+            return _printed(body, node, data, kernel, axes, roles, bias)
     return None
 
 
-def _spatial(body: Body, node: Node, data: Read) -> list[_Axis] | None:
-    shape = body.values[data.node].shape
+def feature_of(node: Node, shapes: Callable[[int], Sequence[Size] | None]) -> int | None:
+    """The axis of a convolution's only feature index, where torch can add a bias; else None.
+
+    `shapes` gives the shape of a slot, None if it is not known yet.
+    """
+    for data, kernel in (node.reads, node.reads[::-1]):
+        shape = shapes(data.node)
+        axes = None if shape is None else _spatial(shape, node, data)
+        roles = None if axes is None else _roles(node, data, kernel, axes)
+        if roles is not None:
+            return roles.feature[0] if len(roles.feature) == 1 and not roles.group else None
+    return None
+
+
+def _spatial(shape: Sequence[Size], node: Node, data: Read) -> list[_Axis] | None:
     found: list[_Axis] = []
     for place, subscript in enumerate(data.subscripts):
         match subscript:
@@ -139,6 +152,7 @@ def _printed(
     kernel: Read,
     axes: Sequence[_Axis],
     roles: _Roles,
+    bias: str | None,
 ) -> Operand:
     def size(label: int) -> str:
         if label >= 0:
@@ -169,7 +183,7 @@ def _printed(
     w_text = grouped(w, w_groups, size)
 
     x_text, padding, cuts = _bordered(body, axes, x_text)
-    arguments = [x_text, w_text]
+    arguments = [x_text, w_text] if bias is None else [x_text, w_text, bias]
     for name, numbers, default in (
         ("stride", [axis.stride for axis in axes], 1),
         ("padding", padding, 0),

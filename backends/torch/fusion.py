@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tensorlang.backends.torch.contract import takes_bias
+from tensorlang.backends.torch.convolution import feature_of
 from tensorlang.backends.torch.operand import Value
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import App, Arg, At, Node, Pointwise, Scalar
 from tensorlang.ir.reads import leaves, read_indices
 from tensorlang.plan.cost import used
 from tensorlang.plan.plan import AnyStep, Slot, Step
+from tensorlang.size import Size
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,14 @@ class Fusion:
 
 def biases(steps: Sequence[AnyStep], kept: Sequence[Slot], values: Mapping[Slot, Value]) -> Fusion:
     """Linear steps read once, by a sum with a vector over their last axis that is known by then."""
-    linear = {
-        step.out: step
-        for step in steps
-        if isinstance(step, Step) and step.out not in kept and _is_linear(step.node)
-    }
+    shapes = {slot: value.shape for slot, value in values.items()}
+    linear: dict[Slot, int] = {}
+    for step in steps:
+        if isinstance(step, Step):
+            axis = None if step.out in kept else _bias_axis(step.node, shapes)
+            if axis is not None:
+                linear[step.out] = axis
+            shapes[step.out] = step.node.shape
     count: dict[Slot, int] = {}
     for step in steps:
         for slot in used(step):
@@ -60,16 +65,18 @@ def biases(steps: Sequence[AnyStep], kept: Sequence[Slot], values: Mapping[Slot,
     return out
 
 
+def _bias_axis(node: Node, shapes: Mapping[Slot, Sequence[Size]]) -> int | None:
+    """The axis along which torch adds a vector inside this contraction."""
+    if not takes_bias(node):
+        return None
+    if not all(isinstance(s, At) for read in node.reads for s in read.subscripts):
+        return feature_of(node, shapes.get)
+    return node.rank - 1 if _is_linear(node) else None
+
+
 def _is_linear(node: Node) -> bool:
     """Two simple reads that share only summed indices, one of them with only the last axis."""
-    if not takes_bias(node, node.rank - 1):
-        return False
-    labels = []
-    for read in node.reads:
-        if not all(isinstance(s, At) for s in read.subscripts):
-            return False
-        labels.append(read_indices(read))
-    left, right = labels
+    left, right = (read_indices(read) for read in node.reads)
     if len(set(left)) != len(left) or len(set(right)) != len(right):
         return False
     shared = set(left) & set(right)
@@ -80,7 +87,7 @@ def _is_linear(node: Node) -> bool:
 
 
 def _bias(
-    node: Node, linear: Mapping[Slot, Step], count: Mapping[Slot, int], values: Mapping[Slot, Value]
+    node: Node, linear: Mapping[Slot, int], count: Mapping[Slot, int], values: Mapping[Slot, Value]
 ) -> tuple[Slot, str, Scalar] | None:
     assert isinstance(node.op, Pointwise)
     for k, read in enumerate(node.reads):
@@ -92,7 +99,7 @@ def _bias(
             continue
         for j, other in enumerate(node.reads):
             known = values.get(other.node)
-            if other.subscripts != (At(node.rank - 1),) or known is None:
+            if other.subscripts != (At(linear[read.node]),) or known is None:
                 continue
             if known.dtype is not Dtype.REAL:
                 continue

@@ -96,8 +96,9 @@ def check_positions(
     name = body.source_names.get(subscript.read.node, "index")
     shown = body.size_text(size)[0]
     call = f"{function}({bare(index.text)}, {shown}, {quoted(name)}, {quoted(axis)})"
-    if call not in body.checked:
-        body.checked.add(call)
+    same = f"{index.text}, {shown}"
+    if same not in body.checked:
+        body.checked.add(same)
         body.line(call)
 
 
@@ -201,6 +202,9 @@ def _take(body: Body, base: Operand, indices: dict[int, Operand], sizes: Sequenc
             labels = tuple(index.labels[0] if x == stand_in else x for x in base.labels)
             return contiguous(text, labels, base.dtype)
         if not shared:
+            if place == 0 and len(base.labels) == 2 and base.dtype is Dtype.REAL:
+                text = f"F.embedding({bare(index.text)}, {base.text})"
+                return contiguous(text, (*index.labels, base.labels[1]), base.dtype)
             slices = [":"] * place + [bare(index.text)]
             text = f"{base.text}[{', '.join(slices)}]"
             labels = (*base.labels[:place], *index.labels, *base.labels[place + 1 :])

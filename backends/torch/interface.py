@@ -73,6 +73,11 @@ class Interface:
         text += "\n".join(self._reshapes())
         needed = [name for name in self.bound if _mentions(text, self.body.symbols[name])]
         out: list[str] = []
+        if ELLIPSIS in needed and len(re.findall(rf"\b{self.body.symbols[ELLIPSIS]}\b", text)) == 1:
+            # used once: written in place
+            self.body.file.require_import("import math")
+            self.body.symbols[ELLIPSIS] = f"math.prod({self.batch})"
+            needed.remove(ELLIPSIS)
         late: list[str] = []
         for number in range(len(self.program.inputs)):
             if checks:
@@ -92,11 +97,16 @@ class Interface:
         plain = {self.places[name][1]: name for name in mine if name in self.places}
         out: list[str] = []
         before = _ellipsis(given)
-        if len(plain) > 1 and before is None and len(given.axes) > 1:
-            targets = [
-                self.body.symbols[plain[k]] if k in plain else "_" for k in range(len(given.axes))
-            ]
-            out.append(f"{', '.join(targets)} = {variable}.shape")
+        brings = self.origins.get(ELLIPSIS) == given.name
+        targets = [
+            self.body.symbols[plain[k]] if k in plain else "_" for k in range(len(given.axes))
+        ]
+        if brings:
+            assert before is not None
+            targets[before] = f"*{self.batch}"
+        if brings or (len(plain) > 1 and before is None and len(given.axes) > 1):
+            text = ", ".join(targets)
+            out.append(f"{text}{',' if len(targets) == 1 else ''} = {variable}.shape")
         else:
             for name in plain.values():
                 out.append(f"{self.body.symbols[name]} = {self.bound[name]}")
@@ -104,14 +114,9 @@ class Interface:
             if name in self.places or name == ELLIPSIS:
                 continue
             out.append(f"{self.body.symbols[name]} = {self._resolved(self.bound[name])}")
-        if self.origins.get(ELLIPSIS) == given.name:
-            assert before is not None
-            after = len(given.axes) - before - 1
-            stop = f"-{after}" if after else ""
-            out.append(f"{self.batch} = {variable}.shape[{before if before else ''}:{stop}]")
-            if ELLIPSIS in needed:
-                self.body.file.require_import("import math")
-                out.append(f"{self.body.symbols[ELLIPSIS]} = math.prod({self.batch})")
+        if brings and ELLIPSIS in needed:
+            self.body.file.require_import("import math")
+            out.append(f"{self.body.symbols[ELLIPSIS]} = math.prod({self.batch})")
         return out
 
     def _resolved(self, text: str) -> str:
@@ -128,31 +133,26 @@ class Interface:
         """The shape check of an input; `early` leaves out what later inputs or itself bring."""
         before = {i.name for i in self.program.inputs[:number]}
         given = self.program.inputs[number]
-        axes, sizes, origins = [], [], []
+        expected = []
         for place, axis in enumerate(given.axes):
             if any(index.ellipsis for index in axis.indices):
-                first = self.origins.get(ELLIPSIS) == given.name
-                axes.append(ELLIPSIS)
-                sizes.append("None" if first else self.batch)
-                origins.append(None if first else self.origins[ELLIPSIS])
+                origin = self.origins[ELLIPSIS]
+                expected.append(
+                    "None" if origin == given.name else f"({self.batch}, {quoted(origin)})"
+                )
                 continue
-            names = [index.name for index in axis.indices]
-            axes.append(names[0] if len(names) == 1 else f"({' '.join(names)})")
-            size = axis.size
-            free = symbols(size)
+            free = symbols(axis.size)
             brings = len(free) == 1 and self.places.get(free[0]) == (number, place)
-            sizes.append("None" if brings else self.body.size_text(simplest(size))[0])
-            if early and not brings and any(self.origins[s] not in before for s in free):
-                sizes[-1], brings = "None", True
-            single = len(free) == 1 and _is_symbol(size) and self.origins.get(free[0])
-            origins.append(None if brings else single if single else "the layer")
-        layer = self.program.layer
+            if brings or (early and any(self.origins[s] not in before for s in free)):
+                expected.append("None")
+                continue
+            size = self.body.size_text(simplest(axis.size))[0]
+            if _is_symbol(axis.size):
+                size = f"({size}, {quoted(self.origins[free[0]])})"
+            expected.append(size)
         function = self.body.file.require("_check_shape")
-        name, variable = given.name, self.variables[number]
-        texts = [_tuple(map(_shown, axes)), _tuple(sizes), _tuple(map(_shown, origins))]
-        return [
-            f"{function}({quoted(layer)}, {quoted(name)}, {variable}.shape, {', '.join(texts)})"
-        ]
+        name = quoted(f"{self.program.layer}: {given.name}[{_plain_axes(given.axes)}]")
+        return [f"{function}({name}, {self.variables[number]}.shape, {_tuple(expected)})"]
 
     def _computed_dims(self) -> list[str]:
         """A dim that is computed from inputs' sizes must be at least 1."""
@@ -215,11 +215,8 @@ def _symbol(name: str) -> sympy.Symbol:
 
 
 def _mentions(text: str, name: str) -> bool:
-    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) is not None
-
-
-def _shown(value: str | None) -> str:
-    return "None" if value is None else quoted(value)
+    bare = re.sub(r'"[^"\n]*"|#.*', "", text)
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", bare) is not None
 
 
 def _tuple(texts: object) -> str:
@@ -228,7 +225,11 @@ def _tuple(texts: object) -> str:
 
 
 def axes_text(axes: Sequence[Axis]) -> str:
-    """The axes as the source writes them."""
+    """The axes as the source writes them, for comments."""
+    return comment_text(_plain_axes(axes))
+
+
+def _plain_axes(axes: Sequence[Axis]) -> str:
     shown = []
     for axis in axes:
         if any(index.ellipsis for index in axis.indices):
@@ -237,4 +238,4 @@ def axes_text(axes: Sequence[Axis]) -> str:
             shown.append(axis.indices[0].name)
         else:
             shown.append(f"({' '.join(index.name for index in axis.indices)})")
-    return comment_text(", ".join(shown))
+    return ", ".join(shown)

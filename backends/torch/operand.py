@@ -123,8 +123,7 @@ def grouped(operand: Operand, groups: Sequence[Sequence[Label]], size: SizeOfLab
             start, end = k, k + len(group) - 1
             rank = len(order) - shift
             if end == rank - 1:
-                start_text = str(start) if rank == 0 else str(start - rank)
-                text = f"{text}.flatten({start_text})" if start else f"{text}.flatten()"
+                text = f"{text}.flatten({start})" if start else f"{text}.flatten()"
             else:
                 text = f"{text}.flatten({start}, {end})"
             shift += len(group) - 1

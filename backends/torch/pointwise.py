@@ -337,8 +337,15 @@ class _Printer:
         """Numbers as tensors where torch's function takes no numbers."""
         if row.name == "dropout":
             return list(args)
-        partner = next((arg for arg in args if arg.tensor and arg.dtype >= Dtype.REAL), None)
         dtype = max(arg.dtype for arg in args)
+        if any(not arg.tensor for arg in args) and dtype >= Dtype.REAL:
+            args = [
+                self._named(arg)
+                if arg.tensor and arg.dtype == dtype and not arg.text.isidentifier()
+                else arg
+                for arg in args
+            ]
+        partner = next((arg for arg in args if arg.tensor and arg.dtype == dtype), None)
         out = []
         for arg in args:
             if arg.tensor:

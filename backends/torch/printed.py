@@ -7,26 +7,25 @@ from collections.abc import Iterable
 
 FUNCTIONS: dict[str, str] = {
     "_check_shape": '''
-def _check_shape(
-    layer: str, name: str, shape: torch.Size, axes: tuple[str, ...], sizes: tuple, origins: tuple
-) -> None:
-    """Raise ValueError unless `shape` has these sizes; None stands for any, "..." for any axes."""
-    shown = f"{layer}: {name}[{', '.join(axes)}]"
+def _check_shape(name: str, shape: torch.Size, expected: tuple) -> None:
+    """Raise ValueError unless the sizes are as expected of `Layer: X[b, n]`.
+
+    Expected of an axis: a size that the layer fixes, (size, where it comes from), or None for any.
+    """
+    axes = name[name.index("[") + 1 : -1].split(", ")
     extra = len(shape) - len(axes)
+    found = list(shape)
     if "..." in axes:
-        if extra < -1:
-            raise ValueError(f"{shown} has at least {len(axes) - 1} axes, found {len(shape)}")
         at = axes.index("...")
-        found = (*shape[:at], shape[at : at + extra + 1], *shape[at + extra + 1 :])
-    else:
-        if extra != 0:
-            raise ValueError(f"{shown} has {len(axes)} axes, found {len(shape)}")
-        found = tuple(shape)
-    for axis, given, size, origin in zip(axes, found, sizes, origins, strict=True):
-        if size is not None and given != size:
-            what = "the batch axes are" if axis == "..." else f"index {axis} has size"
-            given, size = (tuple(s) if axis == "..." else s for s in (given, size))
-            raise ValueError(f"{shown}: {what} {given} in {name}, but {size} in {origin}")
+        found[at : at + extra + 1] = [list(shape[at : at + extra + 1])]
+    if len(found) != len(axes) or extra < -1:
+        least = f"at least {len(axes) - 1}" if "..." in axes else len(axes)
+        raise ValueError(f"{name} has {least} axes, not {len(shape)}")
+    for axis, size, wanted in zip(axes, found, expected, strict=True):
+        wanted, origin = wanted if isinstance(wanted, tuple) else (wanted, "the layer")
+        if wanted is not None and size != wanted:
+            what = "the batch axes have sizes" if axis == "..." else f"index {axis} has size"
+            raise ValueError(f"{name}: {what} {size}, but {wanted} in {origin}")
 ''',
     "_check_dim": '''
 def _check_dim(layer: str, name: str, size: int) -> None:
@@ -211,7 +210,7 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
     def differentiate(ctx, g, _):
         q, k, v, out, total, *tensors = ctx.saved_tensors
         slopes = backward(g, q, k, v, out, total, tensors, ctx.sizes, ctx.scale)
-        return *slopes, None, None, None
+        return *slopes, [None] * len(tensors), None, None
 
     forward.register_autograd(differentiate, setup_context=save)
     for op in (forward, backward):

@@ -43,10 +43,9 @@ def projections(body: Body, step: ProjectionsStep, fusion: Fusion) -> None:
         grouped(w, [order, columns] if by_rows else [columns, order], own)
         for w, order, columns, own in weights
     ]
-    if by_rows:
-        joint = f"{x_text} @ torch.cat(({', '.join(texts)}), 1)"
-    else:
-        joint = f"F.linear({x_text}, torch.cat(({', '.join(texts)})))"
+    axis = ", 1" if by_rows else ""
+    weight = body.assign(_joint_name(made), f"torch.cat(({', '.join(texts)}){axis})")
+    joint = f"{x_text} @ {weight}" if by_rows else f"F.linear({x_text}, {weight})"
     equal = all(
         len(columns) == len(columns_of[0])
         and all(
@@ -59,6 +58,10 @@ def projections(body: Body, step: ProjectionsStep, fusion: Fusion) -> None:
         _equal_parts(body, made, sides, joint, size)
     else:
         _parts(body, made, sides, joint, widths)
+
+
+def _joint_name(made: Sequence[Projection]) -> str:
+    return f"W_{'_'.join(p.name for p in made)}" if len(made) < 4 else "W"
 
 
 Side = tuple[Operand, Operand, list[int], list[int]]

@@ -29,7 +29,9 @@ def scatter(body: Body, node: Node, name: str) -> Operand:
     back = [axis for axis in plain if axis > landing[0]]
     cells = product(node.sizes[axis] for axis in landing)
     drop = any(_drops(target[axis]) for target in op.targets for axis in landing)
-    parts = [_part(body, node, k, front, back, landing, drop) for k in range(len(op.targets))]
+    parts = [
+        _part(body, node, k, (front, back, landing), drop, name) for k in range(len(op.targets))
+    ]
     shape = [*(node.sizes[axis] for axis in front)]
     total = body.size_text(cells)[0] if not drop else f"{body.size(cells, UNARY)} + 1"
     texts = [body.size_text(size)[0] for size in shape]
@@ -61,12 +63,12 @@ def _part(
     body: Body,
     node: Node,
     k: int,
-    front: Sequence[int],
-    back: Sequence[int],
-    landing: Sequence[int],
+    axes: tuple[Sequence[int], Sequence[int], Sequence[int]],
     drop: bool,
+    name: str,
 ) -> _Part:
     assert isinstance(node.op, Scatter), node
+    front, back, landing = axes
     target = node.op.targets[k]
     value = read_operand(body, node.reads[k], node.sizes)
     positions = []
@@ -74,7 +76,9 @@ def _part(
         subscript = target[axis]
         body_position = position(body, subscript, node.sizes[axis], node.sizes, read_operand)
         if isinstance(subscript, Gather) and subscript.boundary is Boundary.CHECKED:
-            check_positions(body, subscript, body_position, node.sizes[axis], f"axis {axis}")
+            check_positions(
+                body, subscript, body_position, node.sizes[axis], f"axis {axis} of {name}"
+            )
         positions.append(body_position)
     used = {label for p in positions for label in p.labels} | set(value.labels)
     bound = [i for i in node.bound if i in used]
@@ -87,6 +91,8 @@ def _part(
     value = expanded(value, every, size)
     value = _of_dtype(body, value, node.dtype)
     value_text = grouped(value, [*([i] for i in front), bound, *([i] for i in back)], size)
+    if not value_text.isidentifier():
+        value_text = body.assign(f"{name}_values", value_text)
     shared = any(label in index.labels for label in (*front, *back))
     if not shared:
         index = expanded(index, bound, size)
