@@ -31,6 +31,7 @@ class Renaming:
 
     used: set[Index] = field(default_factory=set)
     now: dict[Index, Index] = field(default_factory=dict)
+    next: dict[Index, int] = field(default_factory=dict)  # where to look for a free name
 
     def index(self, index: Index) -> Index:
         return self.now.get(index, index)
@@ -40,8 +41,11 @@ class Renaming:
         fresh, before = [], []
         for index in indices:
             new = index
-            while new in self.used:
-                new = replace(new, fresh=new.fresh + 1)
+            if new in self.used:
+                new = replace(new, fresh=self.next.get(index, new.fresh + 1))
+                while new in self.used:
+                    new = replace(new, fresh=new.fresh + 1)
+                self.next[index] = new.fresh + 1
             self.used.add(new)
             fresh.append(new)
             before.append(self.now.get(index))
