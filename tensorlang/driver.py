@@ -23,10 +23,12 @@ from tensorlang.lower import lower
 from tensorlang.options import Options
 from tensorlang.plan.plan import Plan, Unit
 from tensorlang.plan.planner import plan
+from tensorlang.plan.profile import PROFILES
 from tensorlang.plan.text import to_text as plan_text
-from tensorlang.registry import backend
+from tensorlang.registry import backend, backends
 from tensorlang.requests import BadRequest
 from tensorlang.rewrite.engine import Applied
+from tensorlang.rewrite.pipeline import names as rewrite_names
 from tensorlang.rewrite.pipeline import rewrite
 from tensorlang.tree_text import tree_text
 
@@ -147,6 +149,7 @@ def frozen_value(value: Any) -> Value:
 
 def build(spec: Spec, binds: Mapping[str, Mapping[str, Value]], options: Options) -> Compiled:
     """Compile these layers with these hyperparameters. Raises SpecError with all mistakes found."""
+    _refuse_unknown(options)
     programs: dict[str, Program] = {}
     errors: list[Diagnostic] = []
     warnings: list[Diagnostic] = []
@@ -162,6 +165,22 @@ def build(spec: Spec, binds: Mapping[str, Mapping[str, Value]], options: Options
     for program in programs.values():
         classes.visit(program)
     return Compiled(spec, options, classes.units(), classes.stages, roots, tuple(warnings))
+
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def _refuse_unknown(options: Options) -> None:
+    """Raise BadRequest for a target, profile, dtype or rewrite that does not exist."""
+    asked: list[tuple[str, str, Iterable[str]]] = [
+        ("target", options.target, backends()),
+        ("profile", options.profile, PROFILES),
+        ("dtype", options.dtype or DTYPES[0], DTYPES),
+        *(("rewrite", name, rewrite_names()) for name in options.without),
+    ]
+    for what, name, known in asked:
+        if name not in known:
+            raise BadRequest(f"there is no {what} {name!r}; there are {', '.join(known)}")
 
 
 Key = tuple[str, str, tuple[tuple[str, Value], ...]]
