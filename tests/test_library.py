@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -423,3 +424,22 @@ def test_the_registry_is_sorted_and_knows_its_backends() -> None:
     assert registry.backend("torch").__name__ == "tensorlang.backends.torch"
     with pytest.raises(ValueError, match=r"unknown target 'jax'; known: torch, triton"):
         registry.backend("jax")
+
+
+def test_an_entry_point_brings_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Entry:
+        name: str
+        value: str
+        row: Function
+
+        def load(self) -> Function:
+            return self.row
+
+    own = Entry("cube", "else:ROW", replace(FUNCTIONS["relu"], name="cube"))
+    monkeypatch.setattr(registry, "_entries", lambda kind: [own])
+    assert list(registry._rows("functions", Function)) == sorted([*FUNCTIONS, "cube"])
+    taken = replace(own, row=FUNCTIONS["relu"])
+    monkeypatch.setattr(registry, "_entries", lambda kind: [taken])
+    with pytest.raises(ValueError, match="else:ROW: there is a function relu already"):
+        registry._rows("functions", Function)
