@@ -157,9 +157,9 @@ class Expressions:
                     args.append(self.scalar(arg, inside))
                     inside = inside.under(arg if expr.function == "and" else negation(arg))
             case _ if frame.guards and can_fail(expr):
+                divides = expr.function in ("div", "floordiv", "mod")  # fails by its divisor only
                 args = [
-                    self._guarded(arg, frame, only_second and k == 0)
-                    for only_second in (expr.function in ("div", "floordiv", "mod"),)
+                    self._guarded(arg, frame, total=divides and k == 0)
                     for k, arg in enumerate(expr.args)
                 ]
             case _:
@@ -168,10 +168,14 @@ class Expressions:
 
     def _guarded(self, arg: Expr, frame: Frame, total: bool) -> ir.Scalar:
         """An argument, or what is in every domain where it is not needed."""
-        if total or isinstance(arg, Literal):
+        guards = frame.guards
+        if not free_indices(arg) and not reads_tensors(arg):
+            # a size has no gradient, and can be 0 only where the layer asks for it
+            guards = tuple(guard for guard in guards if not free_indices(guard))
+        if total or not guards or isinstance(arg, Literal):
             return self.scalar(arg, frame)
         indices = tuple(frame.local)
-        condition = conjunction([projected(guard, indices) for guard in frame.guards])
+        condition = conjunction([projected(guard, indices) for guard in guards])
         dtype = dtype_of(arg)
         safe = number(1 if dtype is Dtype.INT else 0.5, dtype)
         chosen = self.scalar(condition, Frame(frame.local, (), frame.reads))
@@ -319,7 +323,10 @@ class Expressions:
 
     def _transform(self, expr: Transform, frame: Frame) -> ir.Scalar:
         axes = frame.ordered(free_indices(expr))
-        local = {index: k for k, index in enumerate((*axes, *expr.source))}
+        sizes = _sizes((*axes, *expr.source))
+        local = {index: k for k, index in enumerate(axes)}
+        target = tuple(local[index] for index in expr.target)
+        local |= {index: len(axes) + k for k, index in enumerate(expr.source)}
         reads = tuple(
             self.operand(
                 arg,
@@ -331,9 +338,8 @@ class Expressions:
             for position, arg in enumerate(expr.args)
         )
         source = tuple(local[index] for index in expr.source)
-        target = tuple(local[index] for index in expr.target)
         op = ir.Transform(expr.op, source, target, expr.norm)
-        node = self._add(op, reads, _sizes(local), len(axes), expr.dtype)
+        node = self._add(op, reads, sizes, len(axes), expr.dtype)
         return frame.arg(_at(node, axes, frame))
 
 
