@@ -12,7 +12,7 @@ from tensorlang.check import terms as t
 from tensorlang.check.errors.layers import BadCall, CallSize, SeveralTargets, StackShape
 from tensorlang.check.errors.types import ConditionMisplaced
 from tensorlang.check.mentions import base
-from tensorlang.check.program import At, Axis, Index, Output, Read, Value
+from tensorlang.check.program import At, Axis, Group, Index, Output, Read, Value
 from tensorlang.check.scope import Env, LayerScope, Tensor, primed
 from tensorlang.check.types import ARTICLE
 from tensorlang.size import Size, same, simplest
@@ -466,9 +466,10 @@ def _passed(
 ) -> tuple[str, tuple[Indices, ...]]:
     """The tensor that is passed for an input, and its axes in the caller's indices."""
     grouped = any(slot is not None and len(slot) > 1 for slot in slots)
-    if isinstance(arg, t.Leaf) and not sums and not grouped and arg.dtype is tensor.dtype:
-        axes = _plain_axes(arg)
-        if axes is not None:
+    if isinstance(arg, t.Leaf) and not sums and arg.dtype is tensor.dtype:
+        axes = _plain_axes(scope, arg)
+        own = _expanded(slots, batch)
+        if axes is not None and sorted(axes, key=_key) == sorted(own, key=_key):
             assert isinstance(arg.expr, Read), arg
             return arg.expr.tensor, axes
     if grouped:
@@ -479,15 +480,22 @@ def _passed(
     return name, order
 
 
-def _plain_axes(arg: t.Leaf) -> tuple[Indices, ...] | None:
+def _plain_axes(scope: LayerScope, arg: t.Leaf) -> tuple[Indices, ...] | None:
     """Axes of a read of whole axes at indices of their own, None if it is not one."""
     if not isinstance(arg.expr, Read):
         return None
     out: list[Indices] = []
-    for subscript in arg.expr.subscripts:
-        if not isinstance(subscript, At) or (subscript.index,) in out:
+    tensor = scope.tensors[arg.expr.tensor]
+    for subscript, axis in zip(arg.expr.subscripts, tensor.axes, strict=True):
+        if isinstance(subscript, At) and len(axis.indices) == 1:
+            part: Indices = (subscript.index,)
+        elif isinstance(subscript, Group) and subscript.indices == axis.indices:
+            part = axis.indices
+        else:
             return None
-        out.append((subscript.index,))
+        if part in out:
+            return None
+        out.append(part)
     return tuple(out)
 
 

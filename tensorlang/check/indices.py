@@ -16,7 +16,7 @@ from tensorlang.check.errors.indices import LoneIndex, TwoArguments, TwoReadings
 from tensorlang.check.program import Expr, Index
 from tensorlang.check.renaming import Renaming
 from tensorlang.check.scope import Kind, LayerScope
-from tensorlang.check.types import dtype_of
+from tensorlang.check.types import cast, dtype_of
 from tensorlang.dtype import Dtype
 from tensorlang.registry import functions
 from tensorlang.size import product
@@ -24,6 +24,14 @@ from tensorlang.source import Span
 
 Sums = tuple[Index, ...]
 """Indices that a term is asked to sum; all are free in it."""
+
+_OF_NUMBERS = (
+    p.ReduceOp.MAX,
+    p.ReduceOp.MIN,
+    p.ReduceOp.PROD,
+    p.ReduceOp.ARGMAX,
+    p.ReduceOp.ARGMIN,
+)
 
 
 @dataclass(slots=True)
@@ -173,6 +181,8 @@ class Printer:
             self.summed.update(bound)
         where = self._where(term.where, sums)
         body = self.print(term.body, _within(sums, term.body))
+        if term.body.dtype is Dtype.BOOL and term.op in _OF_NUMBERS:
+            body = cast(body, Dtype.INT)
         self.summed.difference_update(bound)
         self.renaming.unbind(term.indices, before)
         return p.Reduce(term.op, bound, where, body, term.dtype)
@@ -206,10 +216,27 @@ class Printer:
                 self._lone(term, index, term.span, f"{term.op.value} brings it")
         sums = tuple(index for index in sums if index not in term.target)
         target = tuple(map(self.renaming.index, term.target))
-        source, before = self.renaming.bind(term.source)
-        args = self._arguments(term, term.args, sums, term.op.value)
-        self.renaming.unbind(term.source, before)
+        if term.op is p.TransformOp.CONCAT:
+            source, args = self._concat(term, sums)
+        else:
+            source, before = self.renaming.bind(term.source)
+            args = self._arguments(term, term.args, sums, term.op.value)
+            self.renaming.unbind(term.source, before)
         return p.Transform(term.op, source, target, args, term.dtype, term.norm)
+
+    def _concat(self, term: t.Transform, sums: Sums) -> tuple[tuple[Index, ...], tuple[Expr, ...]]:
+        """Arguments of concat, each with its own index bound: several may be laid along one."""
+        sources, args = [], []
+        for index in sums:
+            if sum(index in arg.free for arg in term.args) > 1:
+                self._two_arguments(term, index, term.op.value)
+                sums = tuple(other for other in sums if other != index)
+        for index, arg in zip(term.source, term.args, strict=True):
+            (bound,), before = self.renaming.bind((index,))
+            args.append(self.print(arg, _within(sums, arg)))
+            self.renaming.unbind((index,), before)
+            sources.append(bound)
+        return tuple(sources), tuple(args)
 
     def _at(self, term: t.At, sums: Sums) -> Expr:
         for index in sums:
