@@ -91,10 +91,13 @@ def _apply(expr: Apply) -> Expr:
 
 
 def _scaled(expr: Apply) -> Reduce | None:
-    """A sum times literals: they go under the sum, where they are its coefficient."""
+    """A sum times literals: they go under the sum, where they are its coefficient.
+
+    A minus stays outside: a sum that is also read without it is one sum.
+    """
     sums = [arg for arg in expr.args if not isinstance(arg, Literal)]
     match expr.function, sums:
-        case "mul" | "neg", [Reduce(ReduceOp.SUM) as whole]:
+        case "mul", [Reduce(ReduceOp.SUM) as whole]:
             pass
         case "div", [Reduce(ReduceOp.SUM) as whole] if whole is expr.args[0]:
             pass
