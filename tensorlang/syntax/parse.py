@@ -104,10 +104,10 @@ class _Parser:
     # --- layout ----------------------------------------------------------------------------------
     def _top_level(self, line: Line) -> None:
         if line.indent:
-            self._error(errors.BadIndentation(_first(line), line.indent, 0, None))
+            self._error(errors.BadIndentation(_first(line, self.source), line.indent, 0, None))
         if line.type in STATEMENTS or (line.type == "NAME" and _is_equation(line)):
             if self._stray != "outside":
-                self._error(errors.OutsideLayer(_first(line), _what(line)))
+                self._error(errors.OutsideLayer(_first(line, self.source), _what(line)))
             self._stray = "outside"
             return
         self._before_layer = self._stacks()
@@ -118,33 +118,35 @@ class _Parser:
             if not is_fed:
                 self._restore(self._before_layer)
                 for type_ in ("LAYER", "NAME", "LPAR", "RPAR", "COLON", "NEWLINE"):
-                    self._state.feed_token(Token(type_, "_", _first(line)))
+                    self._state.feed_token(Token(type_, "_", _first(line, self.source)))
 
     def _indented(self, line: Line) -> None:
         if self._header is None:
             if self._stray is None:
-                self._error(errors.BadIndentation(_first(line), line.indent, 0, None))
+                self._error(errors.BadIndentation(_first(line, self.source), line.indent, 0, None))
             self._stray = self._stray or "indented"
             return
         if self._body is None:
             self._body = line
-            self._state.feed_token(Token("INDENT", "", _first(line)))
+            self._state.feed_token(Token("INDENT", "", _first(line, self.source)))
         if line.indent == self._body.indent or line.has_tab:
             self._stray = None
         elif self._stray == "failed" and line.indent > self._body.indent:
             return
         elif self._stray is None:
             expected = self._body.indent
-            first = _first(self._body)
-            self._error(errors.BadIndentation(_first(line), line.indent, expected, first))
+            first = _first(self._body, self.source)
+            self._error(
+                errors.BadIndentation(_first(line, self.source), line.indent, expected, first)
+            )
             self._stray = "indented"
         if line.type in TOP_LEVEL:
-            self._error(errors.NestedLayer(_first(line), line.tokens[0].text))
+            self._error(errors.NestedLayer(_first(line, self.source), line.tokens[0].text))
             self._stray = "indented"
             self._statements += 1
             return
         if line.type == "DOCSTRING" and line is not self._body:
-            self._error(errors.DocstringMisplaced(_first(line)))
+            self._error(errors.DocstringMisplaced(_first(line, self.source)))
             return
         self._statements += line.type != "DOCSTRING"
         if not self._feed(line):
@@ -155,13 +157,12 @@ class _Parser:
             return
         header, self._header = self._header, None
         if not self._statements:
-            tokens = header.tokens
-            name = tokens[1] if len(tokens) > 1 else tokens[0]
+            name = header.tokens[min(1, len(header.tokens) - 1)]
             if not header.broken:
                 self._error(errors.LayerWithoutBody(name.span, name.text))
                 self._stray = "outside"
         if self._is_sound:
-            self._state.feed_token(Token("DEDENT", "", _first(header)))
+            self._state.feed_token(Token("DEDENT", "", _first(header, self.source)))
         else:
             self._restore(self._before_layer)
 
@@ -206,8 +207,9 @@ class _Parser:
         self._state.state_stack[:], self._state.value_stack[:] = stacks
 
 
-def _first(line: Line) -> Span:
-    return line.tokens[0].span
+def _first(line: Line, source: Source) -> Span:
+    """The place where a line begins, of a broken line perhaps without a token."""
+    return line.tokens[0].span if line.tokens else Span(source, line.start, line.start)
 
 
 def _is_equation(line: Line) -> bool:
