@@ -349,6 +349,27 @@ def test_a_failing_function_is_guarded() -> None:
     assert "0.5" not in to_text(plain)
 
 
+def test_sizes_need_no_guard_unless_they_are_asked_about() -> None:
+    graph = graph_of(
+        "input Q[n, c], K[n, c]",
+        "output A[n, n'] = softmax[n' where n' <= n](Q[n, c] * K[n', c] / sqrt(|c|))",
+    )
+    assert "0.5" not in to_text(graph)
+    asked = graph_of("input x[b], y[n]", "output Y[b] = x / |n| if |n| > 0 else 0")
+    assert "0.5" in to_text(asked)
+
+
+def test_a_norm_has_a_slope_at_zero_that_is_no_nan() -> None:
+    graph = graph_of("input x[i, j]", "output Y[i] = norm[j](x)")
+    assert kinds(graph) == ["Contract", "Pointwise"]
+    assert "0.5) if" in to_text(graph)
+
+
+def test_a_sum_that_is_also_subtracted_is_one_sum() -> None:
+    graph = graph_of("input x[i, j]", "output Y[i, j] = (x - mean[j](x)) / (1 + mean[j](x)^2)")
+    assert kinds(graph).count("Contract") == 1
+
+
 def test_literals_fold_but_not_into_nonsense() -> None:
     graph = graph_of("input x[i]", "output Y[i] = x * (2 + 3 * 4) + 1 / 0")
     assert "14.0" in to_text(graph) and "(1.0 / 0.0)" in to_text(graph)
