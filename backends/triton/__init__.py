@@ -1,0 +1,5 @@
+"""The Triton target."""
+
+from tensorlang.backends.triton.emit import emit, kernels
+
+__all__ = ["emit", "kernels"]

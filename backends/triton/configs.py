@@ -32,9 +32,15 @@ def pieces(size: int) -> tuple[tuple[int, int], ...]:
     return tuple(out)
 
 
+def padded(size: int) -> int:
+    """Head size with what its pieces add."""
+    return sum(block for _, block in pieces(size))
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionConfigs:
-    """Rows by kernel, precision and widest head size that they serve."""
+    """Rows by kernel, precision and widest head size that they serve. A precision may name a chip
+    ("half ampere") where the row for the others does not fit."""
 
     rows: dict[str, dict[str, tuple[tuple[int, Row], ...]]]
 
@@ -48,13 +54,18 @@ class AttentionConfigs:
 
     def configs(self, kernel: str, width: int) -> tuple[Config, ...]:
         """The configurations of PRECISIONS, in that order."""
-        out = []
-        for precision in PRECISIONS:
-            bm, bn, warps, stages = self.row(kernel, precision, width)
-            named = {"BM": bm, "BN": bn}
-            wanted = {"delta": ("BM",)}.get(kernel, ("BM", "BN"))
-            out.append(Config(tuple((b, named[b]) for b in wanted), warps, stages))
-        return tuple(out)
+        return tuple(_config(kernel, self.row(kernel, p, width)) for p in PRECISIONS)
+
+    def special(self, kernel: str, width: int) -> tuple[tuple[str, Config], ...]:
+        """Those for single chips, by key."""
+        keys = (key for key in self.rows[kernel] if " " in key)
+        return tuple((key, _config(kernel, self.row(kernel, key, width))) for key in keys)
+
+
+def _config(kernel: str, row: Row) -> Config:
+    bm, bn, warps, stages = row
+    blocks = (("BM", bm),) if kernel == "delta" else (("BM", bm), ("BN", bn))
+    return Config(blocks, warps, stages)
 
 
 WIDEST_HEAD = 256
@@ -97,16 +108,12 @@ def row_tile(lanes: int) -> tuple[int, int, int]:
     return max(1, TILE // block), block, 4 if block <= 2048 else 8 if block <= 8192 else 16
 
 
-def row_configs(lanes: int, has_rows: bool, has_lanes: bool) -> tuple[Config, ...]:
-    """What a launch may use: fixed lanes have one tile, lanes known at the call one per bucket."""
-    sizes = (lanes,) if lanes or not has_lanes else (0, *ROW_BLOCKS)
+def row_configs(lanes: int | None, has_rows: bool) -> tuple[Config, ...]:
+    """What a launch may use. `lanes` is the length of a row, 0 if a tile holds a piece of it; None
+    if only the call knows: one configuration per bucket then."""
     out = []
-    for size in sizes:
+    for size in ROW_BLOCKS if lanes is None else (lanes,):
         rows, block, warps = row_tile(size)
-        blocks = []
-        if has_rows:
-            blocks.append(("BR", rows))
-        if has_lanes:
-            blocks.append(("BL", block))
-        out.append(Config(tuple(blocks), warps, 1))
-    return tuple(dict.fromkeys(out))
+        blocks = (("BR", rows), ("BL", block)) if has_rows else (("BL", block),)
+        out.append(Config(blocks, warps, 1))
+    return tuple(out)

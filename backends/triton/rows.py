@@ -40,6 +40,7 @@ from tensorlang.backends.triton.kernel_ir import (
 )
 from tensorlang.backends.triton.ssa import Values
 from tensorlang.backends.triton.tails import mask_tails, tail
+from tensorlang.backends.triton.types import Type
 from tensorlang.check.program import ReduceOp
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import (
@@ -203,16 +204,14 @@ class _Build:
             return Axis("r", AxisKind.GRID, integer(1))
         return Axis("r", kind, extent, "BR", self.split(self.space.rows))
 
-    def lanes(self) -> Axis | None:
-        if not self.space.lanes:
-            return None
+    def lanes(self) -> Axis:
         extent = product(*(self.extent(axis) for axis in self.space.lanes))
         kind = AxisKind.LANE if self.whole else AxisKind.TILE
         return Axis("l", kind, extent, "BL", self.split(self.space.lanes))
 
     # --- kernels ---------------------------------------------------------------------------------
     def forward(self) -> Kernel:
-        axes = [self.rows(AxisKind.TILE), *self.lane_axes()]
+        axes = [self.rows(AxisKind.TILE), self.lanes()]
         values = Values(self.empty("forward", axes, "Results of the group."))
         made = self.evaluate(values)
         stores = tuple(
@@ -235,7 +234,7 @@ class _Build:
         """Recomputes the results, then their adjoints; see Gradient for what leaves."""
         kinds = {o.name: self.gradient(o) for o in self.operands.values() if self.real(o)}
         persistent = Gradient.PARTIAL in kinds.values()
-        axes = [self.rows(AxisKind.CHUNK if persistent else AxisKind.TILE), *self.lane_axes()]
+        axes = [self.rows(AxisKind.CHUNK if persistent else AxisKind.TILE), self.lanes()]
         if persistent:
             axes.insert(0, Axis("p", AxisKind.GRID, Ref("P")))
         values = Values(self.empty("backward", axes, "Gradients of the operands."))
@@ -335,19 +334,16 @@ class _Build:
                     self.operand(read, k)
         tensors = [self.argument(o) for o in self.operands.values()]
         tensors += [Tensor(f"G{r.name}", Role.IN, DType.COMPUTE, ()) for r in self.results()]
-        row = 1
-        for axis in self.space.lanes:
-            size = self.space.sizes[axis]
-            row = row * size if isinstance(size, int) and row else 0
-        configs = row_configs(
-            row if self.whole else 0, bool(self.space.rows), bool(self.space.lanes)
+        lanes: int | None = 0
+        if self.whole:
+            sizes = [self.space.sizes[axis] for axis in self.space.lanes]
+            known = [size for size in sizes if isinstance(size, int)]
+            lanes = math.prod(known) if len(known) == len(sizes) else None
+        configs = row_configs(lanes, bool(self.space.rows))
+        arguments = (*self.sizes, "P", "SPAN")
+        return Kernel(
+            f"{self.name}_{what}", doc, tuple(tensors), arguments, tuple(axes), (), configs
         )
-        sizes = (*self.sizes, "P", "SPAN")
-        return Kernel(f"{self.name}_{what}", doc, tuple(tensors), sizes, tuple(axes), (), configs)
-
-    def lane_axes(self) -> list[Axis]:
-        lanes = self.lanes()
-        return [] if lanes is None else [lanes]
 
     # --- operands --------------------------------------------------------------------------------
     def operand(self, read: Read, step: int) -> Operand:
@@ -501,7 +497,10 @@ class _Scalar:
             case Position(index):
                 return self.build.position(self.build.space.places[self.step][index]), Dtype.INT
             case SizeOf(size):
-                return self.build.size(size, f"S{len(self.build.sizes)}"), Dtype.INT
+                known = self.build.size(size, f"S{len(self.build.sizes)}")
+                if isinstance(known, Ref):
+                    self.values.types.names[known.name] = Type(DType.INT)
+                return known, Dtype.INT
             case App(function, args, dtype):
                 return self.values.cast(self.app(function, args), _DTYPE[dtype]), dtype
         assert_never(expr)

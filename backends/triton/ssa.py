@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tensorlang.backends.triton.build import integer, real
 from tensorlang.backends.triton.kernel_ir import (
     Cast,
@@ -19,6 +21,7 @@ from tensorlang.backends.triton.kernel_ir import (
     Reduction,
     Ref,
 )
+from tensorlang.backends.triton.ops import op, result
 from tensorlang.backends.triton.tails import tail
 from tensorlang.backends.triton.types import Type, Types
 
@@ -52,9 +55,12 @@ class Values:
     def load(self, tensor: str, index: tuple[Expr, ...], dtype: DType) -> Expr:
         return self.let(Cast(Load(tensor, index), dtype), tensor.lower())
 
-    def map(self, op: str, *args: Expr) -> Expr:
+    def map(self, name: str, *args: Expr) -> Expr:
         """A function of values, with the identities of 0 and 1."""
-        match op, args:
+        folded = _folded(name, args)
+        if folded is not None:
+            return folded
+        match name, args:
             case "add", _:
                 args = tuple(arg for arg in args if not _is(arg, 0))
                 if not args:
@@ -71,13 +77,11 @@ class Values:
                     return args[0]
             case "div", (a, b) if _is(b, 1):
                 return a
-            case "neg", (Const(value, dtype, ()),) if dtype is not DType.BOOL:
-                return Const(-value, dtype)
             case "where", (_, a, b) if a == b:
                 return a
             case _:
                 pass
-        return self.let(Map(op, args))
+        return self.let(Map(name, args))
 
     def power(self, base: Expr, exponent: float) -> Expr:
         """base ^ exponent for a small integer or ± 1/2."""
@@ -121,6 +125,20 @@ class Values:
             ones = Const(1.0, DType.ACCUMULATE, (axis,))
             expr = self.let(Map("mul", (expr, ones)))
         return self.let(Reduce(op, expr, axis))
+
+
+def _folded(name: str, args: tuple[Expr, ...]) -> Expr | None:
+    """The value of a function of real numbers: Triton would compute it in float32."""
+    numbers = [a.value for a in args if isinstance(a, Const) and a.dtype is DType.ACCUMULATE]
+    function = op(name)
+    if (
+        len(numbers) < len(args)
+        or function is None
+        or result(name, (DType.ACCUMULATE,)) not in (DType.ACCUMULATE,)
+    ):
+        return None
+    with np.errstate(all="ignore"):
+        return real(float(function.numpy(*(np.float64(n) for n in numbers))))
 
 
 def _is(expr: Expr, value: float) -> bool:

@@ -26,6 +26,7 @@ from tensorlang.plan.plan import (
     Step,
 )
 from tensorlang.plan.rows import alone, operations, space
+from tensorlang.plan.slots import dtypes
 from tensorlang.size import Size
 from tensorlang.source import Span
 
@@ -38,7 +39,8 @@ CONDITIONS = COMPARISONS | {"and", "or", "not", "add", "neg", "mul"}
 
 def fuse(plan: Plan, options: Options) -> Plan:
     """The plan with its torch regions split into regions of torch, K1 and K5."""
-    shapes = _dtypes(plan)
+    kinds = dtypes(plan)
+    shapes = {slot: (plan.shapes[slot], kinds[slot]) for slot in plan.shapes if slot in kinds}
     regions: list[Region] = []
     for number, region in enumerate(plan.regions):
         later = {slot for after in plan.regions[number + 1 :] for slot in after.inputs}
@@ -115,7 +117,7 @@ def _split(
         regime = min(
             region.regimes, key=lambda r: (at(r.cost.flops, point), at(r.cost.bytes, point))
         )
-    splitter = _Splitter(regime.steps, frozenset((*region.outputs, *plan.outputs, *later)))
+    splitter = _Splitter(regime.steps, shapes, frozenset((*region.outputs, *plan.outputs, *later)))
     units = splitter.units()
     if all(unit.backend == "torch" for unit in units):
         reasons = "; ".join(dict.fromkeys(unit.reason for unit in units))
@@ -139,8 +141,14 @@ def _split(
 
 
 class _Splitter:
-    def __init__(self, steps: Sequence[AnyStep], needed: frozenset[Slot]) -> None:
+    def __init__(
+        self,
+        steps: Sequence[AnyStep],
+        shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]],
+        needed: frozenset[Slot],
+    ) -> None:
         self.steps = steps
+        self.shapes = shapes
         self.needed = needed
         self.maker = {slot: k for k, step in enumerate(steps) for slot in made(step)}
         self.readers: dict[Slot, list[int]] = {}
@@ -264,8 +272,12 @@ class _Splitter:
         )
         where = space(steps, wanted)
         count = sum(operations(step) for step in steps)
+        outside = {r.node for step in steps for r in step.node.reads} - {s.out for s in steps}
+        real = any(self.shapes[slot][1] is Dtype.REAL for slot in outside)
         if isinstance(where, str):
             unit.backend, unit.reason = "torch", where
+        elif not real:
+            unit.backend, unit.reason = "torch", "it reads no real tensor"
         elif count < 2:
             unit.backend, unit.reason = "torch", "one pass over memory already, nothing to fuse"
         else:
@@ -373,19 +385,3 @@ def _cost(
         return cost(steps, inputs, outputs, shapes, point)
     ends = add(held_bytes(slot, shapes) for slot in (*inputs, *outputs))
     return Cost(add(flops(step) for step in steps), ends, ends)
-
-
-def _dtypes(plan: Plan) -> dict[Slot, tuple[tuple[Size, ...], Dtype]]:
-    """Shapes and dtypes of all slots."""
-    dtypes: dict[Slot, Dtype] = {slot: node.dtype for slot, node in plan.leaves.items()}
-    for region in plan.regions:
-        for regime in region.regimes:
-            for step in regime.steps:
-                match step:
-                    case Step(out=out, node=node):
-                        dtypes[out] = node.dtype
-                    case AttentionStep(out=out):
-                        dtypes[out] = Dtype.REAL
-                    case _:
-                        dtypes.update((p.out, p.node.dtype) for p in step.projections)
-    return {slot: (shape, dtypes[slot]) for slot, shape in plan.shapes.items() if slot in dtypes}

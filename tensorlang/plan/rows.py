@@ -169,6 +169,8 @@ class _Frame:
         if len(sets) > 1:
             return "they reduce over different indices"
         order = self._order(steps)
+        if not order:
+            return "scalars stay with torch"
         if sets:
             (chosen,) = sets
         else:
@@ -192,6 +194,8 @@ class _Frame:
         external = {r.node for step in steps for r in step.node.reads} - set(self.values)
         if len(external) + len(needed) > MOST_READS:
             return "too many tensors for one kernel"
+        if not external:
+            return "it reads no tensor"
         return Space(
             tuple(self.sizes), rows, lanes, tuple(self.places), dict(self.values), bool(sets)
         )

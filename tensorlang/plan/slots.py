@@ -1,0 +1,22 @@
+"""What the slots of a plan hold."""
+
+from __future__ import annotations
+
+from tensorlang.dtype import Dtype
+from tensorlang.plan.plan import AttentionStep, Plan, Slot, Step
+
+
+def dtypes(plan: Plan) -> dict[Slot, Dtype]:
+    """The dtype of every slot that is a leaf or made by a step."""
+    out: dict[Slot, Dtype] = {slot: node.dtype for slot, node in plan.leaves.items()}
+    for region in plan.regions:
+        for regime in region.regimes:
+            for step in regime.steps:
+                match step:
+                    case Step(out=slot, node=node):
+                        out[slot] = node.dtype
+                    case AttentionStep(out=slot):
+                        out[slot] = Dtype.REAL
+                    case _:
+                        out.update((p.out, p.node.dtype) for p in step.projections)
+    return out
