@@ -46,8 +46,8 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("flatten", flatten, "last: it compares the orders of all that the others left"),
     ),
     (
-        Row("selections", selections, "after orders are known: a gather no longer contracts"),
         Row("gathers", form_gathers, "a gather under a product would be done by each reader"),
+        Row("selections", selections, "after orders are known, and gathers formed"),
         Row("common", share_parts, "after nodes have their last form"),
         Row("fold", fold_scalars, "what selections leave"),
         Row("fold", fold_products, "what selections leave"),

@@ -1,18 +1,18 @@
-"""Constants with few non-zeros in a row select cells: sum_ij E[p i j] x[t i] y[t j] gathers them.
+"""Constants with few non-zeros in a row select cells: sum_ij E[p i j] x[t i] y[t j] picks pairs.
 
-The product of the other factors over i, j is formed, then read at the non-zeros of every row p. A
-factor that has p itself multiplies afterwards.
+With E[p i j] = +1 at (I[p], J[p]) and -1 at (J[p], I[p]) it is x[I] y[J] - x[J] y[I]: the cells of
+every factor are picked, then multiplied. Factors without i, j multiply afterwards.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tensorlang.check.program import Boundary
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import (
     App,
@@ -21,9 +21,7 @@ from tensorlang.ir.nodes import (
     At,
     Const,
     Contract,
-    Gather,
     Lit,
-    Merge,
     Node,
     NodeId,
     Pointwise,
@@ -31,14 +29,13 @@ from tensorlang.ir.nodes import (
     Scalar,
     Semiring,
 )
-from tensorlang.ir.reads import identity_read, read_indices, rename_read
-from tensorlang.plan.grid import number
+from tensorlang.ir.reads import read_indices, rename_read
+from tensorlang.plan.grid import Point, number
 from tensorlang.plan.profile import PROFILES
-from tensorlang.rewrite.compose import complete
+from tensorlang.rewrite.compose import is_whole
 from tensorlang.rewrite.constants import values
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.price import node_price, points
-from tensorlang.size import product
 
 _MOST_TERMS = 4
 _GATHER_PASSES = 3
@@ -66,7 +63,7 @@ def selections(node: Node, site: Site) -> Node | NodeId | None:
         rest = node.reads[:k] + node.reads[k + 1 :]
         summed = [index for index in axes if index in node.bound]
         rows = [index for index in axes if index not in node.bound]
-        if len(set(axes)) < len(axes) or not summed or len(rows) != 1:
+        if len(set(axes)) < len(axes) or len(summed) < 2 or len(rows) != 1:
             continue
         found = _rows(cells, axes, rows, summed)
         if found is None:
@@ -100,88 +97,105 @@ def _selected(
     node: Node, rest: tuple[Read, ...], row: int, summed: list[int], rows: _Rows, site: Site
 ) -> Node | None:
     assert isinstance(node.op, Contract), node
-    inside = [read for read in rest if row not in read_indices(read)]
-    outside = [read for read in rest if row in read_indices(read)]
-    on_inside = {index for read in inside for index in read_indices(read)}
-    if not set(summed) <= on_inside or any(_touches(read, summed) for read in outside):
+    inside = [read for read in rest if _touches(read, summed)]
+    outside = [read for read in rest if not _touches(read, summed)]
+    covered = [index for read in inside for index in read_indices(read) if index in summed]
+    if sorted(covered) != sorted(summed) or any(_touches(read, [row]) for read in inside):
+        return None  # a factor over two summed indices, or an index that several factors share
+    if not all(is_whole(read) and read.fill is None for read in inside):
         return None
-    later = {index for read in outside for index in read_indices(read)} | set(range(node.rank))
-    kept = sorted(index for index in on_inside if index in later and index not in summed)
-    formed = _formed(node, inside, kept, summed)
-    if not _cheaper(node, formed, [*kept, row], len(rows.value), bool(outside), site):
+    if not all(site.finite(read.node) for read in inside):
+        return None  # the zeros of the constant would have hidden what a gather shows
+    kept = sorted({i for read in inside for i in read_indices(read) if i not in summed})
+    if not _cheaper(node, inside, [*kept, row], row, rows, site):
         return None
-    sizes_summed = [int(node.sizes[index]) for index in summed]
-    flat = _flat(formed, len(kept), site)
-    terms: list[Scalar] = []
-    reads: list[Read] = []
     axes = [*kept, row]
-    for k in range(len(rows.value)):
-        position = np.ravel_multi_index(tuple(p[k] for p in rows.position), sizes_summed)
-        where = Read(_const(position, Dtype.INT, site), (At(len(kept)),))
-        at_kept = tuple(At(place) for place in range(len(kept)))
-        reads.append(Read(flat, (*at_kept, Gather(where, Boundary.INSIDE))))
-        term: Scalar = Arg(len(reads) - 1)
-        value = rows.value[k]
-        if np.all(value == value[0]):
-            sign = float(value[0])
-            if sign == -1.0:
-                term = App("neg", (term,), Dtype.REAL)
-            elif sign != 1.0:
-                term = App("mul", (Lit(sign, Dtype.REAL), term), Dtype.REAL)
-        else:
-            factor = _const(value, Dtype.REAL, site)
-            reads.append(Read(factor, (At(len(kept)),)))
-            term = App("mul", (Arg(len(reads) - 1), term), Dtype.REAL)
-        terms.append(term)
+    reads: list[Read] = []
+    terms = [
+        _term(k, node, inside, summed, row, rows, axes, reads, site) for k in range(len(rows.value))
+    ]
     expr = terms[0] if len(terms) == 1 else App("add", tuple(terms), Dtype.REAL)
-    if node.op.coefficient != 1 and not outside:
-        coefficient = Lit(float(node.op.coefficient.real), Dtype.REAL)
-        expr = App("mul", (coefficient, expr), Dtype.REAL)
     sizes = tuple(node.sizes[index] for index in axes)
     picked = Node(Pointwise(expr), tuple(reads), sizes, len(axes), Dtype.REAL)
-    site.did(
-        f"a constant with {len(rows.value)} non-zeros in a row of {math.prod(sizes_summed)} selects"
-    )
-    return complete(_after(node, site.add(picked), axes, outside), site)
+    width = math.prod(int(node.sizes[index]) for index in summed)
+    site.did(f"a constant with {len(rows.value)} non-zeros in a row of {width} selects cells")
+    return _after(node, site.add(picked), axes, outside)
 
 
 def _touches(read: Read, indices: list[int]) -> bool:
     return any(index in indices for index in read_indices(read))
 
 
-def _formed(node: Node, inside: list[Read], kept: list[int], summed: list[int]) -> Node:
-    """The product of the factors without the row, over `kept` and `summed`."""
-    output = [*kept, *summed]
-    mentioned = {index for read in inside for index in read_indices(read)}
-    bound = sorted(mentioned - set(output))
-    local = {index: place for place, index in enumerate([*output, *bound])}
-    reads = tuple(rename_read(read, local) for read in inside)
-    sizes = tuple(node.sizes[index] for index in (*output, *bound))
-    return Node(Contract(), reads, sizes, len(output), Dtype.REAL)
+def _term(
+    k: int,
+    node: Node,
+    inside: list[Read],
+    summed: list[int],
+    row: int,
+    rows: _Rows,
+    axes: list[int],
+    reads: list[Read],
+    site: Site,
+) -> Scalar:
+    """Non-zero k of every row: its value times the selected cells of every factor."""
+    local = {index: place for place, index in enumerate(axes)}
+    args: list[Scalar] = []
+    value = rows.value[k]
+    if not np.all(value == value[0]):
+        reads.append(Read(_const(value, site), (At(local[row]),)))
+        args.append(Arg(len(reads) - 1))
+    elif abs(float(value[0])) != 1.0:
+        args.append(Lit(abs(float(value[0])), Dtype.REAL))
+    for read in inside:
+        (index,) = (i for i in read_indices(read) if i in summed)
+        cells = _picked(read, index, row, rows.position[summed.index(index)][k], node, site)
+        reads.append(rename_read(cells, local))
+        args.append(Arg(len(reads) - 1))
+    term = args[0] if len(args) == 1 else App("mul", tuple(args), Dtype.REAL)
+    negative = bool(np.all(value == value[0]) and value[0] < 0)
+    return App("neg", (term,), Dtype.REAL) if negative else term
 
 
-def _flat(formed: Node, kept: int, site: Site) -> NodeId:
-    """The formed tensor with its summed axes merged into the last one."""
-    tensor = site.add(formed)
-    if formed.rank == kept + 1:
-        return tensor
-    groups = (*((axis,) for axis in range(kept)), tuple(range(kept, formed.rank)))
-    shape = (*formed.shape[:kept], product(formed.shape[kept:]))
-    merged = Node(Merge(groups), (identity_read(tensor, formed.rank),), shape, kept + 1, Dtype.REAL)
-    return site.add(merged)
+def _picked(
+    read: Read,
+    index: int,
+    row: int,
+    position: npt.NDArray[np.int64],
+    node: Node,
+    site: Site,
+) -> Read:
+    """x[.. position[row]], as a product with a 0/1 matrix: a GEMM forward and backward."""
+    size = int(node.sizes[index])
+    table = np.zeros((len(position), size))
+    table[np.arange(len(position)), position] = 1
+    axes = [i for i in read_indices(read) if i != index]
+    local = {i: place for place, i in enumerate([*axes, row, index])}
+    chosen = Read(_const(table, site), (At(local[row]), At(local[index])))
+    sizes = tuple(node.sizes[i] for i in (*axes, row, index))
+    made = Node(Contract(), (rename_read(read, local), chosen), sizes, len(axes) + 1, Dtype.REAL)
+    return Read(site.add(made), tuple(At(i) for i in (*axes, row)))
 
 
-def _cheaper(node: Node, formed: Node, axes: list[int], terms: int, more: bool, site: Site) -> bool:
-    """Forming, a gather for every term and their sum, against the dense product, at most sizes."""
+def _cheaper(
+    node: Node, inside: list[Read], axes: list[int], row: int, rows: _Rows, site: Site
+) -> bool:
+    """A small GEMM for every term and factor, then their sum, against the dense product."""
     options = site.options
     profile = PROFILES[options.profile]
     at_points = points(node.sizes, options)
     wins = 0
     for point in at_points:
-        cells = math.prod(float(number(node.sizes[index], point)) for index in axes)
-        passes = terms * _GATHER_PASSES + 1
-        ours = node_price(formed, point, options) + profile.stream(4.0 * passes * cells)
-        wins += ours < node_price(node, point, options) or more
+
+        def cells(indices: Iterable[int], point: Point = point) -> float:
+            return math.prod(float(number(node.sizes[index], point)) for index in indices)
+
+        passes = 2 * len(inside) * len(rows.value)
+        ours = profile.stream(4.0 * passes * cells(axes))
+        for read in inside:
+            own = {row, *read_indices(read)}
+            work = 2.0 * cells(own) * len(rows.value)
+            ours += work / profile.flops + profile.launch
+        wins += ours < node_price(node, point, options)
     return 2 * wins > len(at_points)
 
 
@@ -192,9 +206,8 @@ def _after(node: Node, picked: NodeId, axes: list[int], outside: list[Read]) -> 
     mentioned = {index for read in reads for index in read_indices(read)}
     left = [*range(node.rank), *(index for index in node.bound if index in mentioned)]
     place = {index: new for new, index in enumerate(left)}
-    coefficient = node.op.coefficient if outside else 1
     return Node(
-        Contract(coefficient),
+        Contract(node.op.coefficient),
         tuple(rename_read(read, place) for read in reads),
         tuple(node.sizes[index] for index in left),
         node.rank,
@@ -202,8 +215,5 @@ def _after(node: Node, picked: NodeId, axes: list[int], outside: list[Read]) -> 
     )
 
 
-def _const(value: npt.NDArray[np.generic], dtype: Dtype, site: Site) -> NodeId:
-    kind = np.int64 if dtype is Dtype.INT else np.float64
-    return site.graph.add(
-        Node(Const(Array(value.astype(kind))), (), tuple(value.shape), value.ndim, dtype)
-    )
+def _const(value: npt.NDArray[np.float64], site: Site) -> NodeId:
+    return site.graph.add(Node(Const(Array(value)), (), tuple(value.shape), value.ndim, Dtype.REAL))
