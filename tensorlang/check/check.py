@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import sympy
@@ -48,6 +50,16 @@ def check_layer(
 
     Warnings are appended to `warnings`. Raises SpecError with every mistake, in source order.
     """
+    with _deep():
+        return _check_layer(spec, layer, bind, warnings)
+
+
+def _check_layer(
+    spec: Spec,
+    layer: str,
+    bind: Mapping[str, Value],
+    warnings: list[Diagnostic] | None,
+) -> Program:
     session = _session(spec)
     program = None
     source = spec.layers.get(layer) or spec.scope.layers.get(layer)
@@ -72,11 +84,23 @@ def check_spec(spec: Spec) -> tuple[Diagnostic, ...]:
 
     Gives errors and warnings in source order.
     """
-    session = _session(spec)
-    for source in spec.layers.values():
-        values = bind_hypers(session, source, {}, {}, None)
-        _program(session, source, values, source.ast.name_span)
+    with _deep():
+        session = _session(spec)
+        for source in spec.layers.values():
+            values = bind_hypers(session, source, {}, {}, None)
+            _program(session, source, values, source.ast.name_span)
     return tuple(in_order(session.diagnostics))
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Room for expressions nested 100 deep, in layers nested 32 deep."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 20_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _session(spec: Spec) -> Session:

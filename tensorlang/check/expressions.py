@@ -36,7 +36,7 @@ from tensorlang.size import Size
 from tensorlang.source import Span
 from tensorlang.syntax import ast
 
-_DEPTH = 140  # of nested expressions after defs are substituted
+_DEPTH = 120  # of nested expressions after defs are substituted
 _EXPANDED = 100_000  # terms that the defs of one statement may expand to
 _CONSTANTS: dict[str, tuple[bool | float, Dtype]] = {
     "pi": (math.pi, REAL),

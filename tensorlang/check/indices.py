@@ -16,7 +16,7 @@ from tensorlang.check.errors.indices import LoneIndex, TwoArguments, TwoReadings
 from tensorlang.check.program import Expr, Index
 from tensorlang.check.renaming import Renaming
 from tensorlang.check.scope import Kind, LayerScope
-from tensorlang.check.types import cast, dtype_of
+from tensorlang.check.types import cast, convert, dtype_of
 from tensorlang.dtype import Dtype
 from tensorlang.registry import functions
 from tensorlang.size import product
@@ -257,11 +257,8 @@ class Printer:
         )
         outside = None
         if _otherwise(term.position):
-            outside = (
-                p.Literal(term.outside.value, tensor.dtype)
-                if isinstance(term.outside, p.Literal)
-                else p.Literal(0, tensor.dtype)
-            )
+            value = 0 if term.outside is None else term.outside.value
+            outside = p.Literal(convert(value, tensor.dtype), tensor.dtype)
         return p.Read(name, subscripts, tensor.dtype, outside)
 
     def _hoisted(self, term: t.Term, sums: Sums, wish: str) -> str:

@@ -571,7 +571,7 @@ def _moved(term: t.Term, index: Index, found: Position) -> Read | None:
     if At(index) not in read.subscripts:
         return None
     subscripts = tuple(found.subscript if s == At(index) else s for s in read.subscripts)
-    outside = found.otherwise
+    outside = Literal(0, INT) if found.assumed else found.otherwise
     if outside is not None:
         outside = Literal(convert(outside.value, read.dtype), read.dtype)
     return Read(read.tensor, subscripts, read.dtype, outside)

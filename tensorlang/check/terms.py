@@ -14,6 +14,7 @@ from tensorlang.check.program import (
     AlongOp,
     Expr,
     Index,
+    Literal,
     ReduceOp,
     Subscript,
     TransformOp,
@@ -116,7 +117,7 @@ class At(Term):
 
     index: Index
     position: Subscript
-    outside: Expr | None
+    outside: Literal | None
     position_free: Free
     body: Term
 
