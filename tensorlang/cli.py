@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 
 import click
 
-from tensorlang import __version__, requests
+from tensorlang import requests
 from tensorlang.diagnostics import Diagnostic, SpecError, in_order, render, to_json
 from tensorlang.options import Options
+from tensorlang.version import __version__
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SPEC = click.argument("spec", type=click.Path(exists=True, dir_okay=False))

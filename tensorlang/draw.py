@@ -92,8 +92,9 @@ def _draw(dtype: Dtype, shape: tuple[int, ...], below: int, rng: np.random.Gener
 def subscript_bounds(program: Program) -> dict[str, list[Size]]:
     """For each input that is a subscript somewhere: the sizes of the axes that it indexes."""
     axes: dict[str, tuple[Axis, ...]] = {}
-    for tensor in (*program.inputs, *program.params, *program.consts):
-        axes[tensor.name] = tensor.axes
+    axes.update((given.name, given.axes) for given in program.inputs)
+    axes.update((param.name, param.axes) for param in program.params)
+    axes.update((const.name, const.axes) for const in program.consts)
     found: dict[str, list[Size]] = {given.name: [] for given in program.inputs}
     for statement in program.body:
         match statement:

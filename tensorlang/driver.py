@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tensorlang import __version__
 from tensorlang.check.check import check_layer
 from tensorlang.check.program import Program, SubCall, Value
 from tensorlang.check.spec import Spec, load_spec
@@ -31,6 +30,7 @@ from tensorlang.rewrite.engine import Applied
 from tensorlang.rewrite.pipeline import names as rewrite_names
 from tensorlang.rewrite.pipeline import rewrite
 from tensorlang.tree_text import tree_text
+from tensorlang.version import __version__
 
 Bind = Mapping[str, Any]
 Progress = Callable[[str], None]

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tensorlang import reference as reference_module
 from tensorlang.check.program import Program
 from tensorlang.draw import draw_inputs, draw_sizes
 from tensorlang.explanation import bind_shapes
 from tensorlang.module import load, program_of
+from tensorlang.reference import layer_function
 from tensorlang.requests import BadRequest, shapes
 
 Array = npt.NDArray[Any]
@@ -49,7 +49,7 @@ def run_layer(
     module = getattr(spec, chosen)(**own)
     program = program_of(module)
     inputs = _inputs(program, given, np.random.default_rng(seed))
-    results = reference_module(module)(*inputs) if reference else _run(module, inputs)
+    results = layer_function(module)(*inputs) if reference else _run(module, inputs)
     results = results if isinstance(results, tuple) else (results,)
     return dict(zip(program.outputs, results, strict=True))
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from tensorlang import reference
 from tensorlang.draw import draw_inputs, draw_params, draw_sizes
 from tensorlang.driver import layer_binds
 from tensorlang.module import load, program_of
+from tensorlang.reference import evaluate
 
 TARGETS = ("torch", "triton")
 VALUE_TOLERANCE = 1e-9
@@ -90,7 +90,7 @@ def _compare(
         state = {key: torch.as_tensor(array) for key, array in params.items()}
         inputs = draw_inputs(program, draw_sizes(program, generator), generator)
         leaves = [torch.as_tensor(array) for array in inputs]
-        want = reference.evaluate(program, inputs, params)
+        want = evaluate(program, inputs, params)
         got = _tuple(functional_call(module, state, tuple(leaves)))
         value = max(value, *(_error(g.detach().numpy(), w) for g, w in zip(got, want, strict=True)))
         gradient = max(gradient, _slope_error(module, state, leaves, generator))
@@ -132,7 +132,7 @@ def _slope_error(
             k: (v + step * along[k] if k in along else v).detach().numpy()
             for k, v in values.items()
         }
-        out = reference.evaluate(
+        out = evaluate(
             program, [moved[k] for k in range(len(inputs))], {k: moved[k] for k in state}
         )
         return float(sum((y * w.numpy()).real.sum() for y, w in zip(out, weights, strict=True)))

@@ -1,4 +1,4 @@
-"""Loaded layers as citizens of PyTorch: construction, seeds, pickling, autocast, vmap, tracing, errors."""
+"""Loaded layers as citizens of PyTorch: seeds, pickling, autocast, vmap, tracing, errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_loaded_layer_is_an_instance_of_its_class(axial: Any) -> None:
 
 
 def test_unknown_and_missing_hyperparameters_are_type_errors(axial: Any, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="no hyperparameter head.*did you mean heads"):
+    with pytest.raises(TypeError, match=r"no hyperparameter head.*did you mean heads"):
         axial.AxialAttention(head=2)
     with pytest.raises(TypeError, match="by keyword"):
         axial.AxialAttention(8)
