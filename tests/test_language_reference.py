@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -23,7 +24,7 @@ BLOCKS = re.findall(r"^```tl\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 def test_there_are_programs() -> None:
     assert len(BLOCKS) > 8
-    assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {"tl", "text"}
+    assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {"tl", "ebnf"}
 
 
 @pytest.mark.parametrize("text", BLOCKS, ids=lambda text: text.splitlines()[0])
@@ -45,7 +46,21 @@ def test_every_function_operator_and_initialiser_is_named() -> None:
 
 
 def test_every_rule_of_the_grammar_has_its_words() -> None:
-    block = re.search(r"^```text\n(file .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    block = re.search(r"^```ebnf\n(file .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert block is not None
     signs = {t.pattern.value for t in grammar().terminals if t.pattern.type == "str"}
     assert signs - {","} == set(re.findall(r'"([^" ]+)"', block.group(1))) - {"|"}
+
+
+def test_the_editor_grammar_knows_the_same_words() -> None:
+    patterns = json.loads((EXAMPLES.parent / "grammar" / "tensorlang.tmLanguage.json").read_text())
+    rules = [
+        re.compile(rule["match"].replace(r"\x{370}-\x{3ff}", "\u0370-\u03ff"))
+        for rule in patterns["patterns"]
+        if "match" in rule
+    ]
+    names = {name for name, row in registry.functions().items() if not row.reserved}
+    names |= {op.value for kind in (ReduceOp, AlongOp, TransformOp) for op in kind}
+    for name in sorted({*names, *KEYWORDS}):
+        found = [rule.search(f"{name}(") for rule in rules]
+        assert any(match is not None and match.group() == name for match in found), name

@@ -244,7 +244,14 @@ class Builder:
         return [children[1]]
 
     def arguments(self, children: list[Child]) -> tuple[tuple[ast.Argument, ...], Span]:
-        return _nodes(children), _span(children)
+        arguments: tuple[ast.Argument, ...] = _nodes(children)
+        named: ast.Argument | None = None
+        for argument in arguments:
+            if argument.name is not None:
+                named = named or argument
+            elif named is not None:
+                raise Refused(errors.ArgumentOrder(argument.span, named.span))
+        return arguments, _span(children)
 
     def argument(self, children: list[Child]) -> ast.Argument:
         if len(children) == 1:

@@ -319,6 +319,21 @@ class DocstringMisplaced(Diagnostic):
         return "elsewhere write comments, from # to the end of the line"
 
 
+@dataclass(frozen=True)
+class ArgumentOrder(Diagnostic):
+    code = "E0122"
+    named: Span
+
+    def message(self) -> str:
+        return "an argument without a name follows one with a name"
+
+    def label(self) -> str:
+        return "give it by name, or before those with names"
+
+    def also(self) -> tuple[Label, ...]:
+        return (Label(self.named, "given by name"),)
+
+
 _CLOSING = {"(": ")", "[": "]"}
 
 _CHARACTERS = {
