@@ -29,6 +29,7 @@ from tensorlang.size import Size
 from tensorlang.source import Span
 
 Number = int | float | complex
+_LONGEST = 24  # of a name made of two
 
 
 Trees = Callable[[Problem], Tree]
@@ -74,6 +75,7 @@ class Builder:
     slots: dict[NodeId, Slot] = field(default_factory=dict)
     steps: list[AnyStep] = field(default_factory=list)
     shapes: dict[Slot, tuple[tuple[Size, ...], Dtype]] = field(default_factory=dict)
+    named: dict[Slot, str] = field(default_factory=dict)
 
     def slot(self) -> Slot:
         self.free += 1
@@ -82,6 +84,7 @@ class Builder:
     def emit(self, node: Node, target: Target) -> Slot:
         slot = self.slot() if target.slot is None else target.slot
         self.shapes[slot] = (node.shape, node.dtype)
+        self.named[slot] = target.name
         self.steps.append(Step(slot, node, target.name, target.spans))
         return slot
 
@@ -119,7 +122,10 @@ class Builder:
             left, right = self._sides(live.pop(pair.left), live.pop(pair.right), pair, result)
             factor = coefficient if number == scaled else 1
             made = self._dtype((left, right), dtype)
-            here = target if last else Target(None, self.names.fresh(target.name), target.spans)
+            here = target
+            if not last:
+                name = self.names.fresh(self._product_name(left, right, pair, target.name))
+                here = Target(None, name, target.spans)
             left, right = (
                 self._summed(side, other, pair, sizes, made, here, semiring)
                 for side, other in ((left, right), (right, left))
@@ -176,6 +182,17 @@ class Builder:
             return (b, a) if first is not None and first in own_b else (a, b)
         weight_a, weight_b = a.node in self.weights, b.node in self.weights
         return (b, a) if weight_a and not weight_b else (a, b)
+
+    def _product_name(self, left: Read, right: Read, pair: Pair, otherwise: str) -> str:
+        """A name for part of a product, after its operands."""
+        a, b = (self.named.get(read.node, otherwise) for read in (left, right))
+        summed = (pair.left_indices & pair.right_indices) - pair.result
+        if not summed and pair.left_indices >= pair.right_indices:
+            return f"{a}_scaled"
+        if not summed and pair.right_indices >= pair.left_indices:
+            return f"{b}_scaled"
+        both = f"{a}_{b}"
+        return both if len(both) <= _LONGEST else otherwise
 
     def _dtype(self, reads: Iterable[Read], final: Dtype) -> Dtype:
         kind = max(self.shapes[read.node][1] for read in reads)

@@ -150,7 +150,8 @@ def _scalar(expr: Scalar, reads: list[Sign]) -> Sign:
         case Iota():
             return Sign.NONNEGATIVE
         case SizeOf(size):
-            return _literal_sign(size) if isinstance(size, int) else Sign.NONNEGATIVE
+            # where a size is 0 there is no cell to be infinite
+            return _literal_sign(size) if isinstance(size, int) else Sign.POSITIVE
         case App():
             return _apply(expr, reads)
     assert_never(expr)

@@ -142,6 +142,7 @@ def _build(draft: _Draft, trees: Trees, free: int) -> Builder:
     builder = Builder(trees, weights, free, names, dict(draft.slots))
     for node, slot in draft.slots.items():
         builder.shapes[slot] = (graph.node(node).shape, graph.node(node).dtype)
+        builder.named[slot] = draft.names[node]
     done: set[NodeId] = set()
     for identity in draft.alive:
         if identity in done:
@@ -265,6 +266,7 @@ def _attend(draft: _Draft, builder: Builder, identity: NodeId, match: Match) -> 
     )
     builder.steps.append(AttentionStep(slot, attention, name, target.spans if direct else spans))
     builder.shapes[slot] = (tuple(sizes[index] for index in out_axes), node.dtype)
+    builder.named[slot] = name
     if direct:
         return
     attended = Read(slot, tuple(At(index) for index in out_axes))

@@ -6,6 +6,7 @@ planner then puts every factor where it costs least.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from tensorlang.dtype import Dtype
@@ -21,6 +22,7 @@ from tensorlang.ir.nodes import (
     Scalar,
     Semiring,
 )
+from tensorlang.plan.grid import number
 from tensorlang.rewrite.compose import (
     Number,
     compose,
@@ -31,6 +33,9 @@ from tensorlang.rewrite.compose import (
     scalar_indices,
 )
 from tensorlang.rewrite.engine import Site
+from tensorlang.rewrite.price import node_price, points, stream
+
+_GAIN = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,24 @@ def open_factors(node: Node, site: Site) -> Node | None:
         factors = opened(read, site, always=False)
         if factors is None:
             continue
-        return with_factors(node, position, factors)
+        result = with_factors(node, position, factors)
+        if len(factors.reads) == 1 or _pays(node, read, result, site):
+            return result
     return None
+
+
+def _pays(node: Node, read: Read, result: Node, site: Site) -> bool:
+    """Cheaper at most sizes, the pass that forms the factor counted."""
+    options = site.options
+    inner = site.node(read.node)
+    moved = [inner.shape, *(site.node(other.node).shape for other in inner.reads)]
+    wins = 0
+    at_points = points(result.sizes, options)
+    for point in at_points:
+        cells = sum(math.prod(float(number(size, point)) for size in shape) for shape in moved)
+        before = node_price(node, point, options) + stream(4.0 * cells, options)
+        wins += node_price(result, point, options) < _GAIN * before
+    return 2 * wins > len(at_points)
 
 
 def with_factors(node: Node, position: int, factors: Factors) -> Node:

@@ -24,6 +24,7 @@ from tensorlang.rewrite.fold import (
 )
 from tensorlang.rewrite.gathers import form_gathers
 from tensorlang.rewrite.hoist import hoist
+from tensorlang.rewrite.scalars import sink_scalars
 from tensorlang.rewrite.scans import open_prefixes, scans
 from tensorlang.rewrite.selections import selections
 
@@ -36,6 +37,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("fold", fold_products, "numbers and sums over one cell leave products"),
         Row("fold", fold_reductions, "a reduction over one cell is that cell"),
         Row("views", fold_views, "copies hide what is read"),
+        Row("scalars", sink_scalars, "what scales a product is a factor of it"),
         Row("constants", fold_constants, "less to order, and their values become patterns"),
         Row("deltas", open_deltas, "a delta inside a factor hides"),
         Row("deltas", deltas, "a sum that picks one cell is no sum; before orders are compared"),

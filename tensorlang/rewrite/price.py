@@ -9,6 +9,7 @@ from tensorlang.ir.reads import read_indices
 from tensorlang.options import Options
 from tensorlang.plan.grid import Point, ladder
 from tensorlang.plan.order import Problem, Product, best_seconds
+from tensorlang.plan.profile import PROFILES
 from tensorlang.size import Size, symbols
 
 
@@ -42,3 +43,8 @@ def price(
 
 def node_price(node: Node, point: Point, options: Options) -> float:
     return price(node.reads, node.sizes, range(node.rank), point, options)
+
+
+def stream(moved: float, options: Options) -> float:
+    """Seconds of a pass over so many bytes."""
+    return PROFILES[options.profile].stream(moved)
