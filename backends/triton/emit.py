@@ -86,14 +86,15 @@ class _Kernels:
     def _printed(self, region: Region, plan: Plan) -> Printed:
         family = FAMILIES[region.backend]
         key = family(region, plan, "_").code
+        letter = {"K1": "attention", "K5": "rows"}[region.backend]
+        number = sum(1 for p in self.made.values() if p.name.startswith(f"_{letter}_"))
+        name = self.made[key].name if key in self.made else f"_{letter}_{number}"
+        printed = family(region, plan, name)
         if key not in self.made:
-            letter = {"K1": "attention", "K5": "rows"}[region.backend]
-            number = sum(1 for p in self.made.values() if p.name.startswith(f"_{letter}_"))
-            printed = family(region, plan, f"_{letter}_{number}")
             for kernel in printed.kernels:
                 validate(kernel)
             self.made[key] = printed
-        return self.made[key]
+        return printed
 
     def module_code(self) -> str:
         if not self.calls:

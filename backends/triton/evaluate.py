@@ -58,7 +58,7 @@ def run(
         t.name: np.zeros(tensors[t.name].shape, bool) for t in kernel.tensors if t.role is Role.OUT
     }
     for positions in grid(kernel, sizes, config):
-        program = _Program(kernel, tensors, config, written, dict(sizes))
+        program = Program(kernel, tensors, config, written, dict(sizes))
         program.names.update(dict(config.blocks))
         for axis, position in positions:
             program.enter(axis, position)
@@ -83,12 +83,12 @@ def grid(
 
 def scalar(kernel: Kernel, expr: Expr, sizes: Mapping[str, int], config: Config) -> int:
     """Value of an integer expression in sizes and blocks."""
-    program = _Program(kernel, {}, config, {}, {**sizes, **dict(config.blocks)})
+    program = Program(kernel, {}, config, {}, {**sizes, **dict(config.blocks)})
     return int(program.value(expr))
 
 
 @dataclass(slots=True)
-class _Program:
+class Program:
     kernel: Kernel
     tensors: Mapping[str, Array]
     config: Config
