@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from tensorlang.check import terms as t
 from tensorlang.check.calls import PendingCall, batch_of, direct, matched, place_call
-from tensorlang.check.declarations import axes, declared_dtype, tensor
+from tensorlang.check.declarations import axes, tensor
 from tensorlang.check.errors.indices import EllipsisMisplaced, LeftOnly, ReducedIndexOnLeft
 from tensorlang.check.errors.layers import NotYet, SeveralTargets
-from tensorlang.check.errors.types import TargetType
 from tensorlang.check.indices import Printer
 from tensorlang.check.program import (
     Axis,
@@ -22,7 +21,7 @@ from tensorlang.check.program import (
 )
 from tensorlang.check.renaming import Renaming
 from tensorlang.check.scope import Env, InHand, Kind, LayerScope, Tensor, own
-from tensorlang.check.types import SHOWN, cast, dtype_of
+from tensorlang.check.types import cast, dtype_of
 from tensorlang.dtype import Dtype
 from tensorlang.source import Span
 from tensorlang.syntax import ast
@@ -123,10 +122,8 @@ def equation(
     slots = axes(scope, declared.slots or (), "the left side", ellipsis=True)
     if not _ellipsis_known(scope, declared, slots):
         slots = None
-    wanted = declared_dtype(scope, declared) if declared.dtype is not None else None
-    dtype = term.dtype if declared.dtype is None else wanted
     mine = id(declared) in owned
-    target = _target(scope, declared, slots, dtype, orders)
+    target = _target(scope, declared, slots, term.dtype, orders)
     body = None
     if not term.bad and not target.bad and left_is_fine(scope, declared, target, term.free, term):
         if _is_direct(term, target) and isinstance(term, t.SubLayer):
@@ -134,13 +131,10 @@ def equation(
         body = printed(scope, term, target.indices, f"{declared.span.text} =", statement.body.span)
     if mine:
         scope.tensors[declared.name] = target
-        if term.bad and declared.dtype is None and not target.bad:
+        if term.bad and not target.bad:
             _poison(scope, target)
     out = finish(scope)
-    if body is None or target.dtype < dtype_of(body):
-        if body is not None:
-            kinds = (SHOWN[target.dtype], SHOWN[dtype_of(body)])
-            scope.report(TargetType(declared.span, declared.name, *kinds))
+    if body is None:
         return out
     body = cast(body, target.dtype)
     out.append(Equation(target.name, target.axes, target.dtype, body, statement.span))
@@ -343,11 +337,6 @@ def _several(
             callee = term.match.sub.interface
             assert callee is not None, term
             dtype = callee.outputs[m].dtype
-        if declared.dtype is not None:
-            wanted = declared_dtype(scope, declared)
-            if wanted is not None and wanted is not dtype and isinstance(term, t.SubLayer):
-                found = SHOWN[dtype] if dtype is not None else "unknown"
-                scope.report(TargetType(declared.span, declared.name, SHOWN[wanted], found))
         target = _target(scope, declared, slots, dtype, orders)
         targets.append(target)
         if id(declared) in owned:

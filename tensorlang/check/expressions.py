@@ -357,8 +357,12 @@ def _call(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
     if env.frame is not None and call.name in env.frame.arguments:
         rule = f"read it elsewhere with at[...]({name})"
         return _wrong(scope, call, "an argument of the def", rule)
-    if in_layer and (named := scope.names.get(name)) is not None and named.kind in TENSORS:
+    named = scope.names.get(name) if in_layer else None
+    if named is not None and named.kind in TENSORS:
         return _reference(scope, call, env, named.kind)
+    if named is not None and named.kind is Kind.SUB:
+        scope.report(UsedTooEarly(call.name_span, name, named.span))
+        return t.Bad(span=call.span)
     if in_layer and name in scope.poisoned:
         return t.Bad(span=call.span)
     defs = (scope.source if env.frame is None else env.frame.source).scope.defs

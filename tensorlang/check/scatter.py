@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tensorlang.check import terms as t
-from tensorlang.check.declarations import declared_dtype, declared_index
+from tensorlang.check.declarations import declared_index
 from tensorlang.check.equations import bound_at, finish
 from tensorlang.check.errors.bounds import ElseValue
 from tensorlang.check.errors.indices import (
@@ -16,7 +16,7 @@ from tensorlang.check.errors.indices import (
     ScatterTarget,
 )
 from tensorlang.check.errors.layers import NotYet, SeveralTargets
-from tensorlang.check.errors.types import TargetType, WrongTypes
+from tensorlang.check.errors.types import WrongTypes
 from tensorlang.check.indices import Printer
 from tensorlang.check.program import (
     AffineAt,
@@ -33,7 +33,7 @@ from tensorlang.check.program import (
 from tensorlang.check.reads import Position, Target, position
 from tensorlang.check.renaming import Renaming
 from tensorlang.check.scope import Env, Kind, LayerScope, Tensor
-from tensorlang.check.types import SHOWN, cast, dtype_of
+from tensorlang.check.types import cast, dtype_of
 from tensorlang.dtype import Dtype
 from tensorlang.source import Span
 from tensorlang.syntax import ast
@@ -274,15 +274,6 @@ def _gather(
         expanded += [Axis((index,)) for index in scope.ellipsis] if slot is None else [slot]
     order = orders.get(declared.name, tuple(range(len(expanded))))
     dtype = known.dtype
-    if declared.dtype is not None:
-        wanted = declared_dtype(scope, declared)
-        if wanted is None or wanted < dtype:
-            if wanted is not None:
-                kinds = (SHOWN[wanted], SHOWN[dtype])
-                scope.report(TargetType(declared.span, declared.name, *kinds))
-            known.bad = True
-        else:
-            dtype = wanted
     if len(order) != len(expanded):
         order = tuple(range(len(expanded)))
     axes = tuple(expanded[k] for k in order)

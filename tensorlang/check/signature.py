@@ -19,7 +19,7 @@ def signature(inputs: Sequence[Input], outputs: Sequence[Tensor], form: Form) ->
     text = "_4".join(_axes(given.axes) for given in inputs)
     if not _follows(form, inputs, outputs):
         text += "_5" + "_4".join(_axes(tensor.axes) for tensor in outputs)
-    return text.removeprefix("_")
+    return text if text[1:2].isdigit() else text.removeprefix("_")
 
 
 def _follows(form: Form, inputs: Sequence[Input], outputs: Sequence[Tensor]) -> bool:
