@@ -9,31 +9,28 @@ from dataclasses import replace
 
 import sympy
 
+from tensorlang.check.axes import declared_index
 from tensorlang.check.calls import Form
-from tensorlang.check.declarations import (
-    const,
-    const_expression,
-    declare_names,
-    declared_index,
-    inputs,
-    params,
-    sub,
-)
+from tensorlang.check.consts import const, const_expression
+from tensorlang.check.declarations import inputs, params
 from tensorlang.check.definitions import check_def
 from tensorlang.check.dims import Dims
-from tensorlang.check.equations import equation, finish, prepare
+from tensorlang.check.equations import equation
 from tensorlang.check.errors.layers import NoOutput, NotYet, UnknownLayer
 from tensorlang.check.errors.names import ReservedName
 from tensorlang.check.expressions import expression
+from tensorlang.check.hoisting import finish, prepare
 from tensorlang.check.hypers import bind_hypers
 from tensorlang.check.mentions import mentions
 from tensorlang.check.names import reserved
+from tensorlang.check.naming import declare_names
 from tensorlang.check.program import Dim, Index, Input, Param, Program, Statement, Sub, Value
 from tensorlang.check.scatter import Gathered, scatter
 from tensorlang.check.scope import LayerScope
 from tensorlang.check.session import Bind, Interface, Session
 from tensorlang.check.signature import signature
 from tensorlang.check.spec import LayerSource, Spec
+from tensorlang.check.subs import sub
 from tensorlang.diagnostics import Diagnostic, SpecError, in_order
 from tensorlang.size import dynamic
 from tensorlang.source import Span

@@ -1,108 +1,27 @@
-"""Equations: a left side, a right side, and what is hoisted out of the right."""
+"""Equations: a left side, a right side, calls of sub-layers that are whole right sides."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tensorlang.check import terms as t
-from tensorlang.check.calls import PendingCall, batch_of, direct, matched, place_call
-from tensorlang.check.declarations import axes, tensor
-from tensorlang.check.errors.indices import EllipsisMisplaced, LeftOnly, ReducedIndexOnLeft
+from tensorlang.check.axes import axes, tensor
 from tensorlang.check.errors.layers import NotYet, SeveralTargets
-from tensorlang.check.indices import Printer
+from tensorlang.check.forms import batch_of, direct, place_call
+from tensorlang.check.hoisting import finish, printed
+from tensorlang.check.left import ellipsis_known, left_is_fine
+from tensorlang.check.matching import matched
 from tensorlang.check.program import (
     Axis,
     Equation,
-    Expr,
     Index,
     Read,
     Statement,
-    SubCall,
 )
-from tensorlang.check.renaming import Renaming
-from tensorlang.check.scope import Env, InHand, Kind, LayerScope, Tensor, own
-from tensorlang.check.types import cast, dtype_of
+from tensorlang.check.scope import Env, Kind, LayerScope, Tensor, own
+from tensorlang.check.types import cast
 from tensorlang.dtype import Dtype
-from tensorlang.source import Span
 from tensorlang.syntax import ast
-
-
-def prepare(scope: LayerScope) -> None:
-    """Give the scope its ways to print and hoist terms."""
-
-    def finalise(term: t.Term) -> Expr:
-        return Printer(scope, Renaming()).print(term)
-
-    def body(term: t.Term, left: tuple[Index, ...], text: str, span: Span) -> Expr:
-        return printed(scope, term, left, text, span)
-
-    def hoist(
-        term: t.Term,
-        sums: tuple[Index, ...],
-        wish: str,
-        axes: tuple[Axis, ...] | None = None,
-        dtype: Dtype | None = None,
-    ) -> str:
-        return _hoist(scope, term, sums, wish, axes, dtype)
-
-    def call(
-        term: t.SubLayer,
-        sums: tuple[tuple[Index, ...], ...],
-        targets: Sequence[Tensor] | None,
-    ) -> str:
-        return place_call(scope, term, sums, targets)
-
-    scope.finalise, scope.body, scope.hoist, scope.call = finalise, body, hoist, call
-
-
-def printed(
-    scope: LayerScope, term: t.Term, left: tuple[Index, ...], text: str, span: Span
-) -> Expr:
-    """Place the sums of a right side over all its indices that the left lacks."""
-    printer = Printer(scope, Renaming(set(left)), text, span)
-    kept = set(left)
-    return printer.print(term, tuple(index for index in term.free if index not in kept))
-
-
-def _hoist(
-    scope: LayerScope,
-    term: t.Term,
-    sums: tuple[Index, ...],
-    wish: str,
-    axes: tuple[Axis, ...] | None,
-    dtype: Dtype | None,
-) -> str:
-    if axes is None:
-        axes = tuple(Axis((index,)) for index in t.without(term.free, sums))
-    left = [index for axis in axes for index in axis.indices]
-    printer = Printer(scope, Renaming(set(left)))
-    body = printer.print(term, sums)
-    dtype = dtype_of(body) if dtype is None else dtype
-    name = scope.define_temporary(wish, axes, dtype, term.span)
-    scope.statement.hoisted.append(
-        Equation(name, axes, dtype, cast(body, dtype), term.span, temporary=True)
-    )
-    return name
-
-
-def finish(scope: LayerScope) -> list[Statement]:
-    """The statements that the one at hand hoisted, their calls resolved."""
-    out: list[Statement] = []
-    for statement in scope.statement.hoisted:
-        if not isinstance(statement, PendingCall):
-            out.append(statement)
-            continue
-        sub = statement.sub
-        assert sub.source is not None, sub
-        interface = scope.session.layer(sub.source, sub.bind, statement.form, sub.span)
-        if interface is not None:
-            out.append(
-                SubCall(
-                    sub.name, interface.program, statement.inputs, statement.outputs, statement.span
-                )
-            )
-    scope.statement = InHand()
-    return out
 
 
 # --- equations -----------------------------------------------------------------------------------
@@ -120,7 +39,7 @@ def equation(
     (declared,) = statement.targets
     term = scope.expression(statement.body, Env())
     slots = axes(scope, declared.slots or (), "the left side", ellipsis=True)
-    if not _ellipsis_known(scope, declared, slots):
+    if not ellipsis_known(scope, declared, slots):
         slots = None
     mine = id(declared) in owned
     target = _target(scope, declared, slots, term.dtype, orders)
@@ -171,89 +90,6 @@ def _target(
     else:
         scope.tensors[declared.name] = before
     return target
-
-
-def _ellipsis_known(
-    scope: LayerScope, declared: ast.Declared, slots: tuple[Axis | None, ...] | None
-) -> bool:
-    if slots is None or None not in slots or scope.has_ellipsis:
-        return True
-    where = next(s for s in declared.slots or () if isinstance(s, ast.EllipsisSlot))
-    scope.report(EllipsisMisplaced(where.span, "stands on the left, but no input has it"))
-    return False
-
-
-def left_is_fine(
-    scope: LayerScope, declared: ast.Declared, target: Tensor, free: t.Free, term: t.Term
-) -> bool:
-    """Whether every index of the left is on the right."""
-    spans = left_spans(scope, declared)
-    fine = True
-    for index in target.indices:
-        if index in free:
-            continue
-        fine = False
-        span = spans.get(index, declared.span)
-        binder = bound_at(term, index)
-        if binder is not None:
-            scope.report(ReducedIndexOnLeft(span, index.name, binder))
-        else:
-            scope.report(LeftOnly(span, index.name, declared.name))
-        if index.ellipsis:
-            break
-    return fine
-
-
-def left_spans(scope: LayerScope, declared: ast.Declared) -> dict[Index, Span]:
-    """Where the indices of a left side are written."""
-    out: dict[Index, Span] = {}
-    for slot in declared.slots or ():
-        match slot:
-            case ast.ExprSlot(ast.Name() as name):
-                names: tuple[ast.Name, ...] = (name,)
-            case ast.GroupSlot(indices):
-                names = indices
-            case ast.EllipsisSlot(span):
-                out.update(dict.fromkeys(scope.ellipsis, span))
-                continue
-            case _:
-                continue
-        for name in names:
-            index = scope.known_index(name.id)
-            if index is not None:
-                out[index] = name.span
-    return out
-
-
-def bound_at(root: t.Term, index: Index) -> Span | None:
-    """Where an operator of the right side binds an index."""
-    todo: list[t.Term] = [root]
-    while todo:
-        term = todo.pop()
-        match term:
-            case t.Sum(terms=parts):
-                todo += [part for _, part in parts]
-            case t.Product(factors=parts):
-                todo += [part for _, part in parts]
-            case t.Negation(body=body) | t.Opaque(body=body):
-                todo.append(body)
-            case t.Function(args=args) | t.SubLayer(args=args):
-                todo += args
-            case t.Reduction() | t.Along():
-                if isinstance(term, t.Reduction) and index in term.indices:
-                    return term.span
-                todo += [term.body] if term.where is None else [term.where, term.body]
-            case t.Transform():
-                if index in term.source:
-                    return term.span
-                todo += term.args
-            case t.At():
-                if index == term.index:
-                    return term.span
-                todo.append(term.body)
-            case _:
-                pass
-    return None
 
 
 # --- calls of sub-layers as whole right sides ----------------------------------------------------
@@ -330,7 +166,7 @@ def _several(
     targets = []
     for m, declared in enumerate(statement.targets):
         slots = axes(scope, declared.slots or (), "the left side", ellipsis=True)
-        if not _ellipsis_known(scope, declared, slots):
+        if not ellipsis_known(scope, declared, slots):
             slots = None
         dtype: Dtype | None = Dtype.REAL
         if isinstance(term, t.SubLayer):

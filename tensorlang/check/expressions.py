@@ -1,49 +1,38 @@
-"""From syntax to terms: operators, names and calls, each with its free indices and its dtype."""
+"""From syntax to terms: operators, names and calls, with free indices and dtypes."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-
-import sympy
 
 from tensorlang.check import program as p
 from tensorlang.check import terms as t
-from tensorlang.check.calls import sub_layer
-from tensorlang.check.defs import call_of_def, parameter
+from tensorlang.check.defs import call_of_def
 from tensorlang.check.errors.bounds import BoundaryMisused
-from tensorlang.check.errors.dims import SizeOfCall, TooLarge, UnknownDim
-from tensorlang.check.errors.indices import OperatorIndices
 from tensorlang.check.errors.layers import NotYet
 from tensorlang.check.errors.names import DefTooLarge, UnknownFunction, UsedTooEarly, WronglyUsed
 from tensorlang.check.errors.types import (
-    ArgumentValue,
-    Arity,
     ConditionMisplaced,
     NotACondition,
-    NotANumber,
-    UnknownKeyword,
 )
-from tensorlang.check.mentions import base
+from tensorlang.check.functions import called_function, function
+from tensorlang.check.matching import sub_layer
+from tensorlang.check.moving import at
 from tensorlang.check.names import BOUNDARIES, LATER_CONSTRUCTORS, reserved
-from tensorlang.check.operators import OPERATORS, at, operator
-from tensorlang.check.reads import bare_read, read
+from tensorlang.check.operators import OPERATORS, operator
+from tensorlang.check.reads import read
 from tensorlang.check.scope import TENSORS, Env, Kind, LayerScope
-from tensorlang.check.types import ARTICLE, BOOL, INT, REAL, dtype_of_value, typed
-from tensorlang.dtype import Dtype
+from tensorlang.check.types import ARTICLE, BOOL, INT, typed
+from tensorlang.check.values import literal, name_value, no_number, number, size_value, too_early
 from tensorlang.registry import functions
-from tensorlang.size import Size
 from tensorlang.source import Span
 from tensorlang.syntax import ast
 
 _DEPTH = 120  # of nested expressions after defs are substituted
+
+
 _EXPANDED = 100_000  # terms that the defs of one statement may expand to
-_CONSTANTS: dict[str, tuple[bool | float, Dtype]] = {
-    "pi": (math.pi, REAL),
-    "inf": (math.inf, REAL),
-    "true": (True, BOOL),
-    "false": (False, BOOL),
-}
+
+
 _COMPARISONS = {
     ast.Comparison.LT: "lt",
     ast.Comparison.LE: "le",
@@ -81,9 +70,9 @@ def _affordable(scope: LayerScope, name: str, span: Span) -> bool:
 def _expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
     match expr:
         case ast.Number():
-            return _number(scope, expr)
+            return number(scope, expr)
         case ast.Name():
-            return _name(scope, expr, env)
+            return name_value(scope, expr, env)
         case ast.Call():
             return _call(scope, expr, env)
         case ast.Sum():
@@ -113,159 +102,11 @@ def _expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
         case ast.IfElse():
             return _choice(scope, expr, env)
         case ast.SizeOf(name, span):
-            return _size(scope, name, span, env)
+            return size_value(scope, name, span, env)
         case ast.String(_, span):
-            return _no_number(scope, span, "a string")
+            return no_number(scope, span, "a string")
         case ast.ListExpr(_, span):
-            return _no_number(scope, span, "a list")
-
-
-def _no_number(scope: LayerScope, span: Span, found: str) -> t.Term:
-    scope.report(NotANumber(span, found))
-    return t.Bad(span=span)
-
-
-# --- leaves --------------------------------------------------------------------------------------
-def _number(scope: LayerScope, number: ast.Number) -> t.Term:
-    value, span = number.value, number.span
-    if isinstance(value, int) and value >= 2**63:
-        scope.report(TooLarge(span))
-        return t.Bad(span=span)
-    if isinstance(value, float) and math.isinf(value):
-        scope.report(TooLarge(span))
-        return t.Bad(span=span)
-    return literal(value, span)
-
-
-def literal(value: bool | int | float, span: Span) -> t.Leaf:
-    dtype = dtype_of_value(value)
-    return t.Leaf(span=span, dtype=dtype, expr=p.Literal(value, dtype))
-
-
-def _size(scope: LayerScope, name: str, span: Span, env: Env) -> t.Term:
-    """`|c|`."""
-    if env.frame is not None:
-        index = scope.index(ast.Name(name, span), env)
-        return t.Bad(span=span) if index is None else _size_value(scope, index.dim.size, span, env)
-    index = scope.known_index(name)
-    if index is not None:
-        return _size_value(scope, index.dim.size, span, env)
-    root = base(name)
-    named = scope.names.get(root)
-    if scope.dims.broken(root) or root in scope.poisoned or root in scope.reported:
-        return t.Bad(span=span)
-    if named is not None and named.kind in TENSORS:
-        scope.report(WronglyUsed(span, name, named.kind.value, "|...| takes a dim"))
-        return t.Bad(span=span)
-    scope.reported.add(root)
-    scope.report(UnknownDim(span, name, scope.close(name)))
-    return t.Bad(span=span)
-
-
-def _size_value(scope: LayerScope, size: Size, span: Span, env: Env) -> t.Term:
-    if env.const is not None and not isinstance(size, int) and called(size):
-        name = ", ".join(symbol.name for symbol in called(size))
-        scope.report(SizeOfCall(span, env.const, "const", name))
-        return t.Bad(span=span)
-    return t.Leaf(span=span, dtype=INT, expr=p.SizeValue(size))
-
-
-def called(size: Size) -> list[sympy.Symbol]:
-    """Symbols of a size that only a call knows, by name."""
-    if isinstance(size, int):
-        return []
-    free = (symbol for symbol in size.free_symbols if not symbol.is_positive)
-    return sorted(free, key=lambda symbol: str(symbol.name))
-
-
-def _name(scope: LayerScope, name: ast.Name, env: Env) -> t.Term:
-    span = name.span
-    if env.frame is None and name.id in scope.poisoned:
-        return t.Bad(span=span)
-    if name.id in _CONSTANTS:
-        value, dtype = _CONSTANTS[name.id]
-        return t.Leaf(span=span, dtype=dtype, expr=p.Literal(value, dtype))
-    if env.frame is not None:
-        found = parameter(scope, name, env)
-        if found is not None:
-            return found
-        return _index_value(scope, name, env)
-    root = base(name.id)
-    if name.id in scope.tensors:
-        return bare_read(scope, name, env)
-    if root in scope.hypers and root not in scope.mentions.indices and root not in scope.index_dims:
-        return _hyper(scope, name)
-    named = scope.names.get(name.id)
-    if named is not None and named.kind is Kind.SUB:
-        scope.report(WronglyUsed(span, name.id, named.kind.value, f"call it: {name.id}(...)"))
-        return t.Bad(span=span)
-    if too_early(scope, name.id, span):
-        return t.Bad(span=span)
-    if name.id in reserved() or name.id in scope.source.scope.defs:
-        what = reserved().get(name.id, "a def")
-        scope.report(WronglyUsed(span, name.id, what, "it cannot stand alone"))
-        return t.Bad(span=span)
-    return _index_value(scope, name, env)
-
-
-def too_early(scope: LayerScope, name: str, span: Span) -> bool:
-    """Report a tensor that a later statement defines; True also where that was done before."""
-    if name in scope.pending_scatters:
-        scope.report(UsedTooEarly(span, name, scope.pending_scatters[name]))
-        return True
-    named = scope.names.get(name)
-    if named is None or named.kind not in TENSORS or name in scope.tensors:
-        return name in scope.poisoned
-    scope.report(UsedTooEarly(span, name, named.span))
-    return True
-
-
-def _index_value(scope: LayerScope, name: ast.Name, env: Env) -> t.Term:
-    index = scope.index(name, env)
-    if index is None:
-        return t.Bad(span=name.span)
-    return t.Leaf(
-        span=name.span,
-        free={index: None},
-        dtype=INT,
-        expr=p.IndexValue(index),
-        places={index: name.span},
-    )
-
-
-def _hyper(scope: LayerScope, name: ast.Name) -> t.Term:
-    value = scope.hypers[base(name.id)]
-    span = name.span
-    match value:
-        case None:
-            return t.Bad(span=span)
-        case _ if base(name.id) != name.id:
-            scope.report(
-                WronglyUsed(span, base(name.id), "a hyperparameter", "it is not an index here")
-            )
-            return t.Bad(span=span)
-        case str():
-            return _no_number(scope, span, "a string")
-        case tuple():
-            return _no_number(scope, span, "a list")
-        case sympy.Expr():
-            return t.Leaf(
-                span=span,
-                dtype=INT if value.is_integer is not False else REAL,
-                expr=p.SizeValue(value),
-            )
-        case _:
-            return literal(value, span)
-
-
-# --- operators -----------------------------------------------------------------------------------
-def function(
-    scope: LayerScope, name: str, shown: str, args: tuple[t.Term, ...], span: Span
-) -> t.Term:
-    """A pointwise function of the library on terms."""
-    dtype, bad = typed(scope, name, shown, args, span)
-    free = t.union(arg.free for arg in args)
-    return t.Function(span=span, free=free, dtype=dtype, bad=bad, name=name, shown=shown, args=args)
+            return no_number(scope, span, "a list")
 
 
 def _sum(scope: LayerScope, expr: ast.Sum, env: Env) -> t.Term:
@@ -373,7 +214,7 @@ def _call(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
     if name == "at":
         return at(scope, call, env)
     if name in functions() and not functions()[name].reserved:
-        return _function(scope, call, env)
+        return called_function(scope, call, env)
     return _other(scope, call, env)
 
 
@@ -392,53 +233,6 @@ def _reference(scope: LayerScope, call: ast.Call, env: Env, kind: Kind) -> t.Ter
 def _wrong(scope: LayerScope, call: ast.Call, what: str, rule: str) -> t.Term:
     scope.report(WronglyUsed(call.name_span, call.name, what, rule))
     return t.Bad(span=call.span)
-
-
-def _function(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
-    row = functions()[call.name]
-    if call.slots is not None:
-        if call.where is not None:
-            scope.report(ConditionMisplaced(call.where.span, call.name))
-        else:
-            rule = "acts on each value: it takes no indices in brackets"
-            scope.report(OperatorIndices(call.name_span, call.name, rule))
-        return t.Bad(span=call.span)
-    args: list[t.Term] = []
-    for argument in call.args or ():
-        if argument.name is not None and not (call.name == "dropout" and argument.name == "p"):
-            known = ("p",) if call.name == "dropout" else ()
-            scope.report(UnknownKeyword(argument.span, call.name, argument.name, known))
-            args.append(t.Bad(span=argument.span))
-            continue
-        args.append(scope.expression(argument.expr, env))
-    least, most = row.arity
-    if len(args) < least or (most is not None and len(args) > most):
-        if not any(arg.bad for arg in args):
-            expected = "1 argument" if least == 1 else f"{least} arguments"
-            scope.report(Arity(call.span, call.name, expected, len(args)))
-        return t.Bad(span=call.span)
-    if call.name == "dropout":
-        return _dropout(scope, call, args)
-    return function(scope, call.name, call.name, tuple(args), call.span)
-
-
-def _dropout(scope: LayerScope, call: ast.Call, args: list[t.Term]) -> t.Term:
-    rate = args[1]
-    if not rate.bad:
-        value = scope.finalise(rate)
-        known = isinstance(value, p.SizeValue) or (
-            isinstance(value, p.Literal)
-            and isinstance(value.value, int | float)
-            and 0 <= value.value < 1
-        )
-        if not known:
-            scope.report(ArgumentValue(rate.span, "dropout", "p is a number, 0 <= p < 1"))
-            return t.Bad(span=call.span)
-    term = function(scope, "dropout", "dropout", tuple(args), call.span)
-    assert isinstance(term, t.Function), term
-    scope.sites += 1
-    term.site = scope.sites
-    return term
 
 
 def _other(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tensorlang.check import terms as t
-from tensorlang.check.declarations import declared_index
-from tensorlang.check.equations import bound_at, finish
+from tensorlang.check.axes import declared_index
 from tensorlang.check.errors.bounds import ElseValue
 from tensorlang.check.errors.indices import (
     EllipsisMisplaced,
@@ -17,7 +16,10 @@ from tensorlang.check.errors.indices import (
 )
 from tensorlang.check.errors.layers import NotYet, SeveralTargets
 from tensorlang.check.errors.types import WrongTypes
+from tensorlang.check.hoisting import finish
 from tensorlang.check.indices import Printer
+from tensorlang.check.left import bound_at
+from tensorlang.check.positions import Position, Target, position
 from tensorlang.check.program import (
     AffineAt,
     At,
@@ -30,7 +32,6 @@ from tensorlang.check.program import (
     Statement,
     Subscript,
 )
-from tensorlang.check.reads import Position, Target, position
 from tensorlang.check.renaming import Renaming
 from tensorlang.check.scope import Env, Kind, LayerScope, Tensor
 from tensorlang.check.types import cast, dtype_of
