@@ -35,7 +35,9 @@ def call_of_def(scope: LayerScope, call: ast.Call, source: DefSource, env: Env) 
             scope.expression(argument.expr, env)
         return t.Bad(span=call.span)
     frame = Frame(source, arguments, indices, (*chain, definition.name))
+    scope.def_calls.append(call.span)
     body = scope.expression(definition.body, Env(env.facts, frame, const=env.const))
+    scope.def_calls.pop()
     bad = body.bad
     for thunk in arguments.values():
         if not thunk.read:  # so that mistakes in what the body drops are not lost

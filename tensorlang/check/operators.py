@@ -166,7 +166,7 @@ def _reduction(
         for s in slotted:
             if s.index not in inside and not s.index.ellipsis:
                 if op in (ReduceOp.SUM, ReduceOp.COUNT):
-                    scope.warn(SumOfAbsent(s.span, s.index.name))
+                    scope.report(SumOfAbsent(s.span, s.index.name))
                 else:
                     scope.report(IndexAbsent(s.span, op.value, s.index.name))
                     bad = True

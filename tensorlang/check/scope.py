@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -195,6 +195,7 @@ class LayerScope:
     temporary_counts: dict[str, int] = field(default_factory=dict)
     statement: InHand = field(default_factory=InHand)
     pending_scatters: dict[str, Span] = field(default_factory=dict)
+    def_calls: list[Span] = field(default_factory=list)  # being substituted, outermost first
     sites: int = 0
     depth: int = 0
     expression: Callable[[ast.Expr, Env], Term] = field(init=False)
@@ -208,9 +209,11 @@ class LayerScope:
         return self.source.ast
 
     def report(self, diagnostic: Diagnostic) -> None:
-        self.session.report(diagnostic)
-
-    def warn(self, diagnostic: Diagnostic) -> None:
+        """Keep a diagnostic; what a def of the library cannot take is shown at its call."""
+        span = diagnostic.span
+        library = span.source.path.startswith("std/")
+        if library and self.def_calls and span.source is not self.layer.span.source:
+            diagnostic = replace(diagnostic, span=self.def_calls[0])
         self.session.report(diagnostic)
 
     # --- names -----------------------------------------------------------------------------------
