@@ -171,17 +171,17 @@ class Builder:
         return Read(slot, tuple(At(index) for index in kept))
 
     def _sides(self, a: Read, b: Read, pair: Pair, output: tuple[int, ...]) -> tuple[Read, Read]:
-        """Which operand is the left one: it owns the first free axis of the result.
+        """Which operand is the left one: the activation, not the weight.
 
-        For an intermediate, whose axes are ours to order: the activation, not the weight.
+        Of two activations the one that owns the first free axis of the result.
         """
-        own_b = pair.right_indices - pair.left_indices
-        if output:
-            shared = pair.left_indices & pair.right_indices
-            first = next((i for i in output if i not in shared), None)
-            return (b, a) if first is not None and first in own_b else (a, b)
         weight_a, weight_b = a.node in self.weights, b.node in self.weights
-        return (b, a) if weight_a and not weight_b else (a, b)
+        if weight_a is not weight_b:
+            return (b, a) if weight_a else (a, b)
+        own_b = pair.right_indices - pair.left_indices
+        shared = pair.left_indices & pair.right_indices
+        first = next((i for i in output if i not in shared), None)
+        return (b, a) if first is not None and first in own_b else (a, b)
 
     def _product_name(self, left: Read, right: Read, pair: Pair, otherwise: str) -> str:
         """A name for part of a product, after its operands."""

@@ -111,6 +111,13 @@ def _simpler(expr: App, node: Node, site: Site) -> Scalar:
             return typed(then if condition else otherwise)
         case App("where", (_, then, otherwise)) if then == otherwise:
             return then
+        case App("where", (condition, Lit(1), Lit(0))) if expr.dtype in _CASTS:
+            return App(_CASTS[expr.dtype], (condition,), expr.dtype)
+        case App("to_real" | "to_complex", (App("where", (condition, Lit() as a, Lit() as b)),)):
+            then, otherwise = (Lit(_typed_number(c.value, expr.dtype), expr.dtype) for c in (a, b))
+            return _simpler(App("where", (condition, then, otherwise), expr.dtype), node, site)
+        case App("to_real" | "to_complex", (App("to_int", (condition,)),)):
+            return App(expr.function, (condition,), expr.dtype)
         case App("not", (App("not", (inner,)),)):
             return inner
         case App("dropout", (inner, Lit(0 | 0.0))):
@@ -118,6 +125,7 @@ def _simpler(expr: App, node: Node, site: Site) -> Scalar:
     return expr
 
 
+_CASTS = {Dtype.INT: "to_int", Dtype.REAL: "to_real", Dtype.COMPLEX: "to_complex"}
 _UNITS: dict[str, bool | int] = {"add": 0, "mul": 1, "and": True, "or": False}
 _ZEROS: dict[str, bool] = {"and": False, "or": True}
 
@@ -166,11 +174,8 @@ def fold_products(node: Node, site: Site) -> Node | NodeId | None:
     if not node.reads and not node.bound:
         value = _typed_number(op.coefficient, node.dtype)
         return constant(value, node.shape, node.dtype)
-    whole = node.reads and not node.bound and len(node.reads) == 1 and op.coefficient == 1
-    if whole:
-        copied = _view(node, node.reads[0], site)
-        if copied is not None:
-            return copied
+    if len(node.reads) == 1 and not node.bound:
+        return _scaled(node, op.coefficient, site)
     once = _over_one_cell(node)
     if once is not None:
         return once
@@ -199,6 +204,18 @@ def fold_products(node: Node, site: Site) -> Node | NodeId | None:
             return constant(_typed_number(factor, node.dtype), node.shape, node.dtype)
         return complete(left, site)
     return None
+
+
+def _scaled(node: Node, coefficient: int | float | complex, site: Site) -> Node | NodeId:
+    """A product of one factor over no sum is that factor."""
+    expr: Scalar = Arg(0)
+    if coefficient != 1:
+        number = Lit(_typed_number(coefficient, node.dtype), node.dtype)
+        expr = App("mul", (number, expr), node.dtype)
+        return Node(Pointwise(expr), node.reads, node.sizes, node.rank, node.dtype)
+    copied = _view(node, node.reads[0], site)
+    copy = Node(Pointwise(expr), node.reads, node.sizes, node.rank, node.dtype)
+    return copy if copied is None else copied
 
 
 def _zero(node: Node, site: Site) -> Node | None:
