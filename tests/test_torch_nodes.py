@@ -15,9 +15,7 @@ from tensorlang.check.program import (
     Dim,
     Index,
     Input,
-    Param,
     Program,
-    Initialiser,
     ReduceOp,
     ScatterOp,
 )
@@ -32,7 +30,7 @@ from tests.node_values import node_value
 
 SPAN = Span(Source("nodes.tl", "Y = X\n"), 0, 5)
 n, m, k, b = (dynamic(name) for name in "nmkb")
-R, I, B = Dtype.REAL, Dtype.INT, Dtype.BOOL
+R, INT, B = Dtype.REAL, Dtype.INT, Dtype.BOOL
 INSIDE, ELSE, WRAP, CLAMP, REFLECT, CHECKED = Boundary
 Given = tuple[tuple[Size, ...], Dtype]
 
@@ -43,7 +41,7 @@ def _plan(given: list[Given], node: Node) -> Unit:
     A last input brings all sizes.
     """
     inputs = []
-    given = [*given, ((n, m, k, b), I)]
+    given = [*given, ((n, m, k, b), INT)]
     for number, (shape, dtype) in enumerate(given):
         axes = tuple(Axis((Index(f"i{number}{a}", Dim(str(s), s)),)) for a, s in enumerate(shape))
         inputs.append(Input(f"X{number}", axes, dtype, SPAN))
@@ -95,7 +93,7 @@ def _check(
         arrays = {}
         for number, (shape, dtype) in enumerate(given):
             ints = tuple(z if isinstance(z, int) else evaluate(z, size) for z in shape)
-            if dtype is I:
+            if dtype is INT:
                 arrays[number] = rng.integers(0, size.get(below, below), ints)  # type: ignore[call-overload]
             elif dtype is B:
                 arrays[number] = rng.random(ints) < 0.6
@@ -111,8 +109,11 @@ def _check(
     return text
 
 
+ARG = Arg(0)
+
+
 def pointwise(
-    reads: list[Read], sizes: tuple[Size, ...], expr: Any = Arg(0), dtype: Dtype = R
+    reads: list[Read], sizes: tuple[Size, ...], expr: Any = ARG, dtype: Dtype = R
 ) -> Node:
     return Node(nodes.Pointwise(expr), tuple(reads), sizes, len(sizes), dtype)
 
@@ -173,11 +174,11 @@ def test_reads(name: str) -> None:
     _check([(shape, R)], pointwise([read], sizes), ONES)
     # the same read of ints keeps the dtype
     _check(
-        [(shape, I)],
+        [(shape, INT)],
         pointwise(
             [Read(0, read.subscripts, None if read.fill is None else int(read.fill))],
             sizes,
-            dtype=I,
+            dtype=INT,
         ),
         SIZES,
     )
@@ -185,43 +186,43 @@ def test_reads(name: str) -> None:
 
 GATHERS: dict[str, tuple[list[Given], Read, tuple[Size, ...], int | str]] = {
     "rows": (
-        [((n, m), R), ((k,), I)],
+        [((n, m), R), ((k,), INT)],
         Read(0, (Gather(Read(1, (At(0),)), CHECKED), At(1))),
         (k, m),
         "n",
     ),
     "embedding": (
-        [((7, m), R), ((b, n), I)],
+        [((7, m), R), ((b, n), INT)],
         Read(0, (Gather(Read(1, (At(0), At(1))), CHECKED), At(2))),
         (b, n, m),
         7,
     ),
     "batched": (
-        [((b, n, m), R), ((b, k), I)],
+        [((b, n, m), R), ((b, k), INT)],
         Read(0, (At(0), Gather(Read(1, (At(0), At(1))), CHECKED), At(2))),
         (b, k, m),
         "n",
     ),
     "else": (
-        [((n, m), R), ((k,), I)],
+        [((n, m), R), ((k,), INT)],
         Read(0, (Gather(Read(1, (At(0),)), ELSE), At(1)), 1.5),
         (k, m),
         20,
     ),
     "wrapped": (
-        [((m, n), R), ((k, b), I)],
+        [((m, n), R), ((k, b), INT)],
         Read(0, (At(2), Gather(Read(1, (At(0), At(1))), WRAP))),
         (k, b, m),
         20,
     ),
     "two": (
-        [((n, m), R), ((k,), I)],
+        [((n, m), R), ((k,), INT)],
         Read(0, (Gather(Read(1, (At(0),)), WRAP), Gather(Read(1, (At(0),)), REFLECT))),
         (k,),
         20,
     ),
     "shifted positions": (
-        [((n,), R), ((k,), I)],
+        [((n,), R), ((k,), INT)],
         Read(0, (Gather(Read(1, (aff(-1, (0, 1), boundary=ELSE),), 0), CLAMP),)),
         (k,),
         20,
@@ -266,7 +267,7 @@ EXPRESSIONS: dict[str, Any] = {
         Z,
     ),
     "max": app("max", X, Lit(0.25, R)),
-    "power": app("pow", app("neg", X), Lit(2, I)),
+    "power": app("pow", app("neg", X), Lit(2, INT)),
     "negative power": app("pow", app("add", app("mul", X, X), Lit(1.0, R)), Lit(-0.5, R)),
     "repeated": app("mul", app("exp", app("add", X, Z)), app("exp", app("add", X, Z))),
     "mod": app("mod", X, Lit(0.75, R)),
@@ -449,7 +450,7 @@ def test_any_all_argmax() -> None:
     for op in (ReduceOp.ANY, ReduceOp.ALL):
         _check([((n, m), B)], Node(nodes.Reduce(op), (whole(0, 0, 1),), (n, m), 1, B), ONES)
     _check(
-        [((n, m), R)], Node(nodes.Reduce(ReduceOp.ARGMAX), (whole(0, 0, 1),), (n, m), 1, I), ONES
+        [((n, m), R)], Node(nodes.Reduce(ReduceOp.ARGMAX), (whole(0, 0, 1),), (n, m), 1, INT), ONES
     )
 
 
@@ -470,12 +471,12 @@ def test_scans(op: nodes.ScanOp) -> None:
 EDGE = Gather(Read(1, (At(2),)), CHECKED)
 SCATTERS: dict[str, tuple[list[Given], Node, int | str]] = {
     "edges": (
-        [((k, m), R), ((k,), I)],
+        [((k, m), R), ((k,), INT)],
         Node(nodes.Scatter(ScatterOp.SUM, ((EDGE, At(1)),)), (whole(0, 2, 1),), (n, m, k), 2, R),
         "n",
     ),
     "last axis": (
-        [((k, m), R), ((k,), I)],
+        [((k, m), R), ((k,), INT)],
         Node(
             nodes.Scatter(ScatterOp.SUM, ((At(0), Gather(Read(1, (At(2),)), CHECKED)),)),
             (whole(0, 2, 0),),
@@ -486,12 +487,12 @@ SCATTERS: dict[str, tuple[list[Given], Node, int | str]] = {
         "n",
     ),
     "max": (
-        [((k, m), R), ((k,), I)],
+        [((k, m), R), ((k,), INT)],
         Node(nodes.Scatter(ScatterOp.MAX, ((EDGE, At(1)),)), (whole(0, 2, 1),), (n, m, k), 2, R),
         "n",
     ),
     "min of a vector": (
-        [((k,), R), ((k,), I)],
+        [((k,), R), ((k,), INT)],
         Node(
             nodes.Scatter(ScatterOp.MIN, ((Gather(Read(1, (At(1),)), CHECKED),),)),
             (whole(0, 1),),
@@ -502,7 +503,7 @@ SCATTERS: dict[str, tuple[list[Given], Node, int | str]] = {
         "n",
     ),
     "two contributions": (
-        [((k, m), R), ((k,), I)],
+        [((k, m), R), ((k,), INT)],
         Node(
             nodes.Scatter(ScatterOp.MAX, ((EDGE, At(1)), (Gather(Read(1, (At(2),)), WRAP), At(1)))),
             (whole(0, 2, 1), whole(0, 2, 1)),
@@ -513,7 +514,7 @@ SCATTERS: dict[str, tuple[list[Given], Node, int | str]] = {
         "n",
     ),
     "batched": (
-        [((b, k), R), ((b, k), I)],
+        [((b, k), R), ((b, k), INT)],
         Node(
             nodes.Scatter(ScatterOp.SUM, ((At(0), Gather(Read(1, (At(0), At(2))), CHECKED)),)),
             (whole(0, 0, 2),),
@@ -524,7 +525,7 @@ SCATTERS: dict[str, tuple[list[Given], Node, int | str]] = {
         "n",
     ),
     "two axes": (
-        [((k,), R), ((k,), I)],
+        [((k,), R), ((k,), INT)],
         Node(
             nodes.Scatter(
                 ScatterOp.SUM,
@@ -538,7 +539,7 @@ SCATTERS: dict[str, tuple[list[Given], Node, int | str]] = {
         20,
     ),
     "drop": (
-        [((k, m), R), ((k,), I)],
+        [((k, m), R), ((k,), INT)],
         Node(
             nodes.Scatter(ScatterOp.SUM, ((Gather(Read(1, (At(2),)), ELSE), At(1)),)),
             (whole(0, 2, 1),),
@@ -549,7 +550,7 @@ SCATTERS: dict[str, tuple[list[Given], Node, int | str]] = {
         9,
     ),
     "drop on two": (
-        [((k,), R), ((k,), I)],
+        [((k,), R), ((k,), INT)],
         Node(
             nodes.Scatter(
                 ScatterOp.SUM, ((Gather(Read(1, (At(2),)), ELSE), aff(-1, (2, 1), boundary=ELSE)),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sympy
 
@@ -263,7 +263,7 @@ def _operator(
     text = operand.text
     if with_batch:
         wide = expanded(
-            replace(operand, labels=tuple(ordered), memory=tuple(ordered)),
+            Operand(_primary(operand.text), tuple(ordered), tuple(ordered), Dtype.BOOL),
             (*batch, *a.query, *a.key),
             lambda label: inner.size_text(a.sizes[label])[0],
         )
@@ -275,11 +275,9 @@ def _operator(
     needed = [s for s in symbols if _mentions(inner, text, inner.symbols[s])]
     head = ""
     if needed:
-        targets = ", ".join(inner.symbols[s] for s in needed) + ("," if len(needed) == 1 else "")
-        head = f"    {targets} = sizes\n"
+        head = f"    {_targets([inner.symbols[s] for s in needed])} = sizes\n"
     if passed:
-        tensors = ", ".join(slots.values()) + ("," if len(slots) == 1 else "")
-        head += f"    {tensors} = tensors\n"
+        head += f"    {_targets(list(slots.values()))} = tensors\n"
     function = body.file.fresh(f"_{name}_mask")
     inner.line(f"return {text}")
     body.file.define(
@@ -289,6 +287,10 @@ def _operator(
     operator = body.file.fresh(f"_{name}_attention")
     body.file.define_operator(operator, function)
     return operator, ", ".join(passed), ", ".join(body.symbol(s) for s in needed)
+
+
+def _targets(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) > 1 else f"({names[0]},)"
 
 
 def _symbols(size: Size) -> list[sympy.Symbol]:

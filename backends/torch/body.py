@@ -10,7 +10,8 @@ from typing import Protocol
 from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import Names
 from tensorlang.backends.torch.operand import Operand, Value
-from tensorlang.backends.torch.sizes import PRIMARY, UNARY, Text, bound, size_text
+from tensorlang.backends.torch.sizes import UNARY, Text, bound, size_text
+from tensorlang.dtype import Dtype
 from tensorlang.plan.plan import Slot
 from tensorlang.size import Size
 
@@ -102,14 +103,24 @@ class Body:
             self.ranges[text] = self.assign(hint, f"torch.arange({text}, device={self.device})")
         return self.ranges[text]
 
-    def shifted(self, text: str, offset: Size) -> Text:
-        """text + offset."""
-        if offset == 0:
-            return text, PRIMARY
-        shown, _ = self.size_text(offset if isinstance(offset, int) and offset >= 0 else offset)
-        if isinstance(offset, int) and offset < 0:
-            return f"{text} - {-offset}", 3
-        return f"{text} + {shown}", 3
+    # --- dtypes ---
+    def dtype_text(self, dtype: Dtype) -> str:
+        """An expression for torch's dtype."""
+        match dtype:
+            case Dtype.BOOL:
+                return "torch.bool"
+            case Dtype.INT:
+                return "torch.int64"
+            case Dtype.REAL:
+                return self.dtype
+            case Dtype.COMPLEX:
+                return f"{self.file.require('_complex_dtype')}({self.dtype})"
+
+    def cast(self, operand: Operand, dtype: Dtype) -> Operand:
+        if operand.dtype == dtype:
+            return operand
+        text = f"{operand.text}.to({self.dtype_text(dtype)})"
+        return Operand(text, operand.labels, operand.memory, dtype)
 
     # --- values ---
     def whole(self, slot: Slot, labels: Sequence[int]) -> Operand:

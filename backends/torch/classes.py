@@ -103,7 +103,8 @@ def _constructor(
     if any(p.dtype is Dtype.COMPLEX for p in unit.program.params) or any(
         c.dtype is Dtype.COMPLEX for c in constants
     ):
-        body.append("complex_dtype = (dtype or torch.get_default_dtype()).to_complex()")
+        function = file.require("_complex_dtype")
+        body.append(f"complex_dtype = {function}(dtype or torch.get_default_dtype())")
     for param in unit.program.params:
         body.append(_parameter(param))
     for sub, name, count in unit.subs:

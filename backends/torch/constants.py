@@ -45,9 +45,9 @@ def _formula(array: Array) -> str | None:
                 by = "" if step == 1 else f", {int(step)}"
                 begin = "" if start == 0 and step == 1 else f"{start}, "
                 return f"torch.arange({begin}{stop}{by}, dtype={dtype})"
-    if array.ndim == 2 and array.shape[0] == array.shape[1] > 2 and array.dtype.kind in "if":
-        if np.array_equal(array, np.eye(array.shape[0])):
-            return f"torch.eye({array.shape[0]}, dtype={dtype})"
+    square = array.ndim == 2 and array.shape[0] == array.shape[1] > 2
+    if square and array.dtype.kind in "if" and np.array_equal(array, np.eye(array.shape[0])):
+        return f"torch.eye({array.shape[0]}, dtype={dtype})"
     return None
 
 

@@ -53,14 +53,15 @@ def _value(body: Body, node: Node, bias: str | None, ordered: bool) -> Operand:
     mentioned = {label for operand in operands for label in operand.labels}
     if len(operands) == 2:
         operands = [_presummed(body, node, operands, k) for k in range(2)]
-    operands = [_cast(body, operand, node.dtype, operands) for operand in operands]
+    if node.dtype is not Dtype.BOOL:  # matrix products want equal dtypes
+        operands = [body.cast(operand, node.dtype) for operand in operands]
     match operands:
         case []:
             shown = _number(node.op.coefficient)
             repeated = product(node.sizes[i] for i in node.bound)
             text = shown if repeated == 1 else f"{shown} * {_size(body, repeated)}"
             return contiguous(
-                f"torch.full((), {text}, dtype={_dtype(body, node.dtype)}, device={body.device})",
+                f"torch.full((), {text}, dtype={body.dtype_text(node.dtype)}, device={body.device})",
                 (),
                 node.dtype,
             )
@@ -114,25 +115,8 @@ def _number(value: complex) -> str:
     return repr(value) if value >= 0 else f"({value!r})"
 
 
-def _dtype(body: Body, dtype: Dtype) -> str:
-    return {
-        Dtype.BOOL: "torch.bool",
-        Dtype.INT: "torch.int64",
-        Dtype.REAL: body.dtype,
-        Dtype.COMPLEX: f"{body.dtype}.to_complex()",
-    }[dtype]
-
-
 def _size(body: Body, size: Size) -> str:
     return body.size_text(size)[0]
-
-
-def _cast(body: Body, operand: Operand, dtype: Dtype, operands: Sequence[Operand]) -> Operand:
-    """Matrix products want equal dtypes; a single operand wants the node's."""
-    if operand.dtype == dtype or dtype is Dtype.BOOL:
-        return operand
-    text = f"{operand.text}.to({_dtype(body, dtype)})"
-    return Operand(text, operand.labels, operand.memory, dtype)
 
 
 def _presummed(body: Body, node: Node, operands: Sequence[Operand], k: int) -> Operand:
@@ -251,8 +235,7 @@ def _linear(
     else:
         text = f"({x_text} @ {w_text})"
     if len(columns) > 1:
-        base = text if text.startswith("F.") else text
-        text = f"{base}.unflatten(-1, ({', '.join(map(size, columns))}))"
+        text = f"{text}.unflatten(-1, ({', '.join(map(size, columns))}))"
     labels = (*rows, *columns)
     return Operand(text, labels, labels, node.dtype)
 

@@ -165,19 +165,17 @@ def _printed(
     value = body.values[data.node]
     stand_in = {axis.place: -1 - k for k, axis in enumerate(axes)}
     labels = [
-        stand_in[place] if place in stand_in else s.index
-        for place, s in enumerate(data.subscripts)
-        if place in stand_in or isinstance(s, At)
+        s.index if isinstance(s, At) else stand_in[place] for place, s in enumerate(data.subscripts)
     ]
     x = Operand(value.text, tuple(labels), tuple(labels[a] for a in value.memory), value.dtype)
-    x = _of_dtype(body, x, node.dtype)
+    x = body.cast(x, node.dtype)
     for axis in axes:
         if axis.boundary not in (Boundary.INSIDE, Boundary.ELSE):
             x = _gathered(body, x, axis, stand_in[axis.place])
     channels = [*roles.group, *roles.channel]
     groups = [list(roles.batch), channels, *([stand_in[axis.place]] for axis in axes)]
     x_text = grouped(x, groups, size)
-    w = _of_dtype(body, read_operand(body, kernel, node.sizes), node.dtype)
+    w = body.cast(read_operand(body, kernel, node.sizes), node.dtype)
     filters = [*roles.group, *roles.feature]
     w_groups = [filters, list(roles.channel), *([axis.inner] for axis in axes)]
     w_text = grouped(w, w_groups, size)
@@ -201,13 +199,6 @@ def _printed(
     if any(cuts):
         text = f"{text}[:, :, {', '.join(cut or ':' for cut in cuts)}]"
     return _split(text, node, roles, axes, size)
-
-
-def _of_dtype(body: Body, operand: Operand, dtype: Dtype) -> Operand:
-    if operand.dtype == dtype:
-        return operand
-    shown = body.dtype if dtype is Dtype.REAL else f"{body.dtype}.to_complex()"
-    return Operand(f"{operand.text}.to({shown})", operand.labels, operand.memory, dtype)
 
 
 def _gathered(body: Body, x: Operand, axis: _Axis, label: int) -> Operand:

@@ -181,7 +181,7 @@ def _home(plan: Plan, body: Body) -> tuple[str, str]:
     for slot in slots:
         value = body.values[slot]
         if value.dtype is Dtype.COMPLEX:
-            return device, f"{value.text}.dtype.to_real()"
+            return device, f"{body.file.require('_real_dtype')}({value.text}.dtype)"
     return device, dtype
 
 

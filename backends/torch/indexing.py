@@ -83,6 +83,8 @@ def position(
             raw = _affine(body, subscript, sizes)
         case Gather(read, boundary):
             raw = reader(body, read, sizes)
+            if not raw.labels:
+                raw = contiguous(f"{raw.text}[None]", (), _INT)
     return brought_inside(body, raw, boundary, size)
 
 
@@ -119,7 +121,8 @@ def _affine(body: Body, affine: Affine, sizes: Sequence[Size]) -> Operand:
     labels = [index for index, _ in affine.terms]
     if not labels:
         offset = body.size_text(affine.offset)[0]
-        return contiguous(f"torch.tensor({offset}, device={body.device})", (), _INT)
+        # one cell, not a number: that would have to be read back from the device
+        return contiguous(f"torch.full((1,), {offset}, device={body.device})", (), _INT)
     text = ""
     for index, factor in affine.terms:
         part = aligned(contiguous(body.arange(sizes[index]), (index,), _INT), labels).text
@@ -197,6 +200,10 @@ def _take(body: Body, base: Operand, indices: dict[int, Operand], sizes: Sequenc
         ((stand_in, index),) = indices.items()
         shared = [label for label in index.labels if label in base.labels]
         place = base.labels.index(stand_in)
+        if not index.labels:
+            text = f"{base.text}.index_select({place}, {bare(index.text)}).squeeze({place})"
+            labels = tuple(label for label in base.labels if label != stand_in)
+            return contiguous(text, labels, base.dtype)
         if not shared and len(index.labels) == 1:
             text = f"{base.text}.index_select({place}, {bare(index.text)})"
             labels = tuple(index.labels[0] if x == stand_in else x for x in base.labels)
@@ -230,6 +237,8 @@ def _advanced(
     first = min(moved.labels.index(label) for label in front)
     slices = [":"] * first + [texts[label] for label in front]
     text = f"{moved.text}[{', '.join(slices)}]"
+    if not labels:
+        text = f"{text}.squeeze({first})"
     before = moved.labels[:first]
     after = [label for label in moved.labels[first:] if label not in chosen]
     return contiguous(text, (*before, *labels, *after), base.dtype)

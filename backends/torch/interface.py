@@ -1,4 +1,4 @@
-"""How a forward receives its inputs and gives its outputs: names, shape checks, sizes, batch axes."""
+"""How a forward takes its inputs and gives its outputs: shape checks, sizes, batch axes."""
 
 from __future__ import annotations
 

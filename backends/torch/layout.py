@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 WIDTH = 100
 _OPEN, _CLOSE = "([{", ")]}"
 
@@ -96,7 +98,7 @@ def _commas(body: str) -> list[str]:
         elif char == "," and depth == 0:
             cuts.append(place)
     cuts.append(len(body))
-    parts = [body[a + 1 : b].strip() for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [body[a + 1 : b].strip() for a, b in pairwise(cuts)]
     return [part for part in parts if part]
 
 
@@ -124,7 +126,7 @@ def _operators(first: str, text: str, indent: int, bracketed: bool = False) -> l
                 cuts.append(place + 1)
         if len(cuts) > 1:
             cuts.append(len(text))
-            parts = [text[a:b].strip() for a, b in zip(cuts, cuts[1:], strict=False)]
+            parts = [text[a:b].strip() for a, b in pairwise(cuts)]
             inner = indent if bracketed else indent + 4
             lines = [" " * inner + part for part in parts]
             if bracketed:

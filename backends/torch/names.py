@@ -1,4 +1,4 @@
-"""Python names for the spec's names: nothing of a spec reaches the output but through here or repr."""
+"""Python names for the spec's names: of a spec, only these and repr reach the output."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def quoted(text: str) -> str:
 
 
 def comment_text(text: str) -> str:
-    """Text that is safe inside a comment or a message: on one line, unprintable characters escaped."""
+    """Text that is safe inside a comment: one line, unprintable characters escaped."""
     return repr(text)[1:-1]
 
 

@@ -14,7 +14,7 @@ SizeOfLabel = Callable[[Label], str]
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a slot holds: an expression, its shape, and its axes from slowest to fastest in memory."""
+    """What a slot holds: an expression, its shape, its axes from slowest to fastest in memory."""
 
     text: str
     shape: tuple[Size, ...]

@@ -34,6 +34,7 @@ DEEPEST = 8
 WIDEST = 160
 
 _COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_OPERATORS = {"div", "floordiv", "mod", "pow", *_COMPARISONS}
 _PROMOTING = {"add", "mul", "neg", "div", "pow", "floordiv", "mod", "where", *_COMPARISONS}
 
 
@@ -101,20 +102,12 @@ class _Printer:
 
     def _full(self, code: Code) -> Operand:
         shape = self.body.sizes(self.node.shape)
-        dtype = self._dtype_text(self.node.dtype)
+        dtype = self.body.dtype_text(self.node.dtype)
         text = (
             f"torch.full(({shape}{',' if self.node.rank == 1 else ''}), {code.text}, "
             f"dtype={dtype}, device={self.body.device})"
         )
         return contiguous(text, self.axes, self.node.dtype)
-
-    def _dtype_text(self, dtype: Dtype) -> str:
-        return {
-            Dtype.BOOL: "torch.bool",
-            Dtype.INT: "torch.int64",
-            Dtype.REAL: self.body.dtype,
-            Dtype.COMPLEX: f"{self.body.dtype}.to_complex()",
-        }[dtype]
 
     # --- expressions ---
     def code(self, scalar: Scalar) -> Code:
@@ -170,8 +163,11 @@ class _Printer:
             return self._sum(app)
         args = [self.code(arg) for arg in app.args]
         row = self.functions[app.function]
-        if not any(arg.tensor for arg in args) and not _arithmetic(app.function):
-            args = [self._lifted(arg) for arg in args]
+        if not any(arg.tensor for arg in args):
+            if app.function == "to_real":  # a number is what its use makes of it
+                (arg,) = args
+                return Code(arg.text, arg.precedence, arg.labels, Dtype.REAL, False, arg.depth)
+            args = self._numbers(app.function, args)
         args = self._promoted(row, args)
         labels = frozenset().union(*(arg.labels for arg in args))
         depth = 1 + max(arg.depth for arg in args)
@@ -304,12 +300,28 @@ class _Printer:
         for k, piece in enumerate(texts):
             text = text.replace("{" + str(k) + "}", f"\0{k}\0")
             del piece
-        text = text.replace("{dtype}", self._dtype_text(Dtype.REAL))
-        text = text.replace("{complex_dtype}", self._dtype_text(Dtype.COMPLEX))
+        for field, dtype_of in (("{dtype}", Dtype.REAL), ("{complex_dtype}", Dtype.COMPLEX)):
+            if field in text:
+                text = text.replace(field, self.body.dtype_text(dtype_of))
         text = text.replace("{training}", self.body.training)
         for k, piece in enumerate(texts):
             text = text.replace(f"\0{k}\0", piece)
         return Code(text, PRIMARY, labels, dtype, True, depth)
+
+    def _numbers(self, function: str, args: Sequence[Code]) -> list[Code]:
+        """Numbers as tensors, unless Python's arithmetic says the same of them.
+
+        It does not for a zero divisor, and sizes may be zero.
+        """
+        if function in ("mul", "neg"):
+            return list(args)
+        if function in ("div", "floordiv", "mod") and args[1].text.lstrip("-")[0] in "123456789":
+            return list(args)
+        return (
+            [self._lifted(args[0]), *args[1:]]
+            if function in _OPERATORS
+            else [self._lifted(arg) for arg in args]
+        )
 
     # --- dtypes ---
     def _promoted(self, row: Function, args: Sequence[Code]) -> list[Code]:
@@ -330,7 +342,7 @@ class _Printer:
     def _cast(self, code: Code, dtype: Dtype) -> Code:
         if code.dtype >= dtype and code.dtype == dtype:
             return code
-        text = f"{code.at(PRIMARY)}.to({self._dtype_text(dtype)})"
+        text = f"{code.at(PRIMARY)}.to({self.body.dtype_text(dtype)})"
         return Code(text, PRIMARY, code.labels, dtype, True, code.depth)
 
     def _tensors(self, row: Function, args: Sequence[Code]) -> list[Code]:
@@ -362,7 +374,7 @@ class _Printer:
         if code.tensor:
             return code
         dtype = code.dtype if dtype is None else dtype
-        shown = self._dtype_text(dtype)
+        shown = self.body.dtype_text(dtype)
         text = f"torch.full((), {code.text}, dtype={shown}, device={self.body.device})"
         return Code(text, PRIMARY, frozenset(), dtype)
 
@@ -387,10 +399,6 @@ def _signed_sum(pairs: Sequence[tuple[Code, bool]], dtype: Dtype) -> Code:
         any(code.tensor for code in codes),
         1 + max(code.depth for code in codes),
     )
-
-
-def _arithmetic(function: str) -> bool:
-    return function in ("mul", "neg", "div", "floordiv", "mod")
 
 
 def _literal(value: bool | int | float | complex, dtype: Dtype) -> Code:

@@ -1,4 +1,4 @@
-"""Functions that emitted files may need, as text; each is printed once, where something calls it."""
+"""Functions that emitted files may need, as text; each is printed once, where it is called."""
 
 from __future__ import annotations
 
@@ -86,6 +86,16 @@ def _argmin(x: Tensor, axis: int) -> Tensor:
         return x.sum(axis).new_zeros((), dtype=torch.int64).expand(x.sum(axis).shape)
     return x.argmin(axis)
 ''',
+    "_complex_dtype": '''
+def _complex_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The complex partner of a real dtype; half precisions go with complex64."""
+    return torch.complex128 if dtype == torch.float64 else torch.complex64
+''',
+    "_real_dtype": '''
+def _real_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the parts of a complex number."""
+    return torch.float64 if dtype == torch.complex128 else torch.float32
+''',
     "_seed": '''
 def _seed() -> int:
     """One draw from torch's default generator."""
@@ -113,7 +123,7 @@ def _uniform(param: Tensor, seed: int, low: float, high: float) -> None:
 ''',
     "_orthogonal": '''
 def _orthogonal(param: Tensor, seed: int, gain: float) -> None:
-    """Orthonormal rows or columns (the first axis against the rest), drawn on the CPU in float64."""
+    """Orthonormal rows or columns, the first axis against the rest, drawn in float64."""
     generator = torch.Generator().manual_seed(seed)
     rows = param.shape[0] if param.dim() else 1
     dtype = torch.complex128 if param.is_complex() else torch.float64

@@ -1,4 +1,4 @@
-"""Scatter: index_add, scatter_add and scatter_reduce along one axis, or several flattened into one."""
+"""Scatter: index_add, scatter_add, scatter_reduce along one axis, or several made one."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _part(
 
     every = (*front, *bound, *back)
     value = expanded(value, every, size)
-    value = _of_dtype(body, value, node.dtype)
+    value = body.cast(value, node.dtype)
     value_text = grouped(value, [*([i] for i in front), bound, *([i] for i in back)], size)
     if not value_text.isidentifier():
         value_text = body.assign(f"{name}_values", value_text)
@@ -170,15 +170,3 @@ def _as_wide(part: _Part, sizes: Sequence[str], place: int) -> str:
     elif after > 1:
         index = f"{index}[:, {', '.join(['None'] * after)}]"
     return f"{index}.expand_as({part.value})"
-
-
-def _of_dtype(body: Body, operand: Operand, dtype: Dtype) -> Operand:
-    if operand.dtype == dtype:
-        return operand
-    shown = {
-        Dtype.BOOL: "torch.bool",
-        Dtype.INT: "torch.int64",
-        Dtype.REAL: body.dtype,
-        Dtype.COMPLEX: f"{body.dtype}.to_complex()",
-    }[dtype]
-    return Operand(f"{operand.text}.to({shown})", operand.labels, operand.memory, dtype)

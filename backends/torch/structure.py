@@ -47,10 +47,9 @@ def reduce(body: Body, node: Node) -> Operand:
 
 def _of_dtype(body: Body, op: ReduceOp, operand: Operand) -> Operand:
     if op is ReduceOp.LOGSUMEXP and operand.dtype < Dtype.REAL:
-        text = f"{operand.text}.to({body.dtype})"
-        return Operand(text, operand.labels, operand.memory, Dtype.REAL)
+        return body.cast(operand, Dtype.REAL)
     if op in (ReduceOp.PROD,) and operand.dtype is Dtype.BOOL:
-        return Operand(f"{operand.text}.long()", operand.labels, operand.memory, Dtype.INT)
+        return body.cast(operand, Dtype.INT)
     return operand
 
 
@@ -99,7 +98,7 @@ def softmax(body: Body, node: Node) -> Operand:
     axes = tuple(range(node.rank))
     logits = full(body, node, read_operand(body, node.reads[0], node.sizes), axes)
     if logits.dtype < Dtype.REAL:
-        logits = Operand(f"{logits.text}.to({body.dtype})", axes, axes, Dtype.REAL)
+        logits = body.cast(logits, Dtype.REAL)
     mask = None
     if len(node.reads) > 1:
         read = aligned(read_operand(body, node.reads[1], node.sizes), axes)
@@ -216,9 +215,4 @@ def _cast(body: Body, operand: Operand, node: Node, name: str) -> Operand:
         wanted = node.dtype
     if operand.dtype >= wanted:
         return operand
-    shown = {
-        Dtype.INT: "torch.int64",
-        Dtype.REAL: body.dtype,
-        Dtype.COMPLEX: f"{body.dtype}.to_complex()",
-    }[wanted]
-    return Operand(f"{operand.text}.to({shown})", operand.labels, operand.memory, wanted)
+    return body.cast(operand, wanted)
