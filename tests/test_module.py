@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from torch.func import functional_call
 
 import tensorlang as tl
@@ -222,3 +223,50 @@ def test_zero_sizes_are_fine() -> None:
     x = torch.randn(5, 3)
     assert torch.equal(layer(x, none, none), x)
     assert tl.load(AXIAL).AxialAttention(d=8, heads=2)(torch.zeros(0, 5, 8)).shape == (0, 5, 8)
+
+
+# --- regimes -------------------------------------------------------------------------------------
+CHAIN = """
+layer Chain(i = 512, r = 400, o = 512):
+    input  X[n, i]
+    param  A[i, r], B[r, o] ~ kaiming
+    output Y[n, o] = X[n, i] * A[i, r] * B[r, o]
+"""
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("chain") / "chain.tl"
+    path.write_text(CHAIN)
+    layer = tl.load(path).Chain(dtype=torch.float64)
+    (region,) = type(layer)._compiled.stages["Chain", ""].plan.regions
+    assert len(region.regimes) == 2
+    return layer
+
+
+SIDES = (2, 3, 700)  # few rows: the chain; many: the product of the factors first
+
+
+def test_both_regimes_compute_the_same(chain: Any) -> None:
+    for n in SIDES:
+        x = torch.randn(n, 512, dtype=torch.float64)
+        torch.testing.assert_close(chain(x), x @ chain.A @ chain.B)
+
+
+def test_a_regime_costs_one_recompilation_at_most(chain: Any) -> None:
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(chain, fullgraph=True, dynamic=True, backend=counter)
+    for n in (*SIDES, 5, 17, 800, 900):
+        x = torch.randn(n, 512, dtype=torch.float64)
+        torch.testing.assert_close(compiled(x), chain(x))
+    assert counter.frame_count <= 2
+
+
+def test_an_exported_layer_works_on_both_sides_of_a_regime(chain: Any) -> None:
+    rows = torch.export.Dim.AUTO
+    x = torch.randn(7, 512, dtype=torch.float64)
+    exported = torch.export.export(chain, (x,), dynamic_shapes=({0: rows},)).module()
+    for n in SIDES:
+        x = torch.randn(n, 512, dtype=torch.float64)
+        torch.testing.assert_close(exported(x), chain(x))
