@@ -16,6 +16,7 @@ from tensorlang.check.declarations import inputs, params
 from tensorlang.check.definitions import check_def
 from tensorlang.check.dims import Dims
 from tensorlang.check.equations import equation
+from tensorlang.check.errors.dims import DimCycle
 from tensorlang.check.errors.layers import NoOutput, NotYet, UnknownLayer
 from tensorlang.check.errors.names import ReservedName
 from tensorlang.check.expressions import expression
@@ -150,12 +151,16 @@ def _read(
     spans = {hyper.name: hyper.span for hyper in reversed(layer.hypers)}
     scope = LayerScope(session, source, mentions(layer), values, spans, ellipsis, has_ellipsis)
     scope.dims = Dims(values, spans, scope.mentions, scope.report)
+    scope.dims.indices = scope.index_dims
     for index in ellipsis:
         scope.dims.bring(index.dim.name, index.dim.size)
     scope.expression = lambda expr, env: expression(scope, expr, env)
     prepare(scope)
+    before = session.errors
     reader = _Reader(scope, form)
     reader.read()
+    faulty = [tensor.name for tensor in scope.tensors.values() if tensor.bad]
+    assert session.errors > before or None in values.values() or not faulty, (layer.name, faulty)
     return reader.interface()
 
 
@@ -210,8 +215,11 @@ class _Reader:
             case ast.DimDecl():
                 for binding in statement.dims:
                     scope.dims.find(binding.name)
-            case ast.IndexDecl(_, dim):
-                declared_index(scope, dim)
+            case ast.IndexDecl(names, dim):
+                if any(scope.dims.root(name.id) is None for name in names):
+                    scope.report(DimCycle(dim.span, names[0].id))
+                else:
+                    declared_index(scope, dim)
             case ast.SubDecl():
                 sub(scope, statement, self.owned)
             case ast.CheckDecl(span=span):

@@ -28,7 +28,7 @@ from tensorlang.syntax import ast
 class Dims:
     """The dims of a layer. `found` has those asked for so far, None where a mistake was reported.
 
-    `inputs`: names that only inputs bring. `lists`: dims that take the length of a const's list.
+    `indices`: declared indices and their dims. `inputs`: names that only inputs bring. `lists`: dims that take the length of a const's list.
     """
 
     hypers: Mapping[str, Value | None]
@@ -36,6 +36,7 @@ class Dims:
     mentions: Mentions
     report: Report
     bindings: dict[str, ast.DimBinding] = field(default_factory=dict)
+    indices: dict[str, ast.Name] = field(default_factory=dict)
     inputs: dict[str, Span] = field(default_factory=dict)
     lists: dict[str, int | None] = field(default_factory=dict)
     found: dict[str, Dim | None] = field(default_factory=dict)
@@ -59,6 +60,20 @@ class Dims:
             return None
         self.found[name] = None if size is None else Dim(name, size)
         return self.found[name]
+
+    def root(self, name: str) -> str | None:
+        """The dim that an index is over, None if it is declared to be over itself."""
+        name = base(name)
+        for _ in range(len(self.indices)):  # index q in n, index k in q
+            if name not in self.indices:
+                break
+            name = base(self.indices[name].id)
+        return None if name in self.indices else name
+
+    def over(self, name: str) -> Dim | None:
+        """The dim of an index of this name."""
+        root = self.root(name)
+        return None if root is None else self.find(root)
 
     def broken(self, name: str) -> bool:
         """Whether a mistake about this dim was reported."""
@@ -91,7 +106,7 @@ class Dims:
                 if name in self.hypers:
                     if self.hypers[name] is None:
                         return None
-                elif self.find(name) is None and self.broken(name):
+                elif self.over(name) is None and self.broken(self.root(name) or name):
                     return None
         return evaluate(expr, _Names(self), self.report, mode)
 
@@ -180,7 +195,7 @@ class _Names(Mapping[str, Value]):
         value = self.dims.hypers.get(name)
         if value is not None:
             return value
-        dim = self.dims.find(name)
+        dim = self.dims.over(name)
         if dim is None:
             raise KeyError(name)
         return dim.size

@@ -246,12 +246,7 @@ class LayerScope:
         """The index of this name in the layer, None if there is none; reports nothing about it."""
         if name in self.indices:
             return self.indices[name]
-        root = base(name)
-        dim_name = self.index_dims[root].id if root in self.index_dims else root
-        dim = self.dims.find(base(dim_name))
-        if dim is None and base(dim_name) in self.index_dims and dim_name != root:
-            inner = self.known_index(base(dim_name))
-            dim = None if inner is None else inner.dim
+        dim = self.dims.over(name)
         if dim is None:
             return None
         index = self.indices[name] = Index(name, dim)
