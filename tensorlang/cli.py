@@ -286,6 +286,11 @@ def explain_command(
         _write(explained[0].to_svg(), svg)
     if style == "json":
         click.echo(json.dumps([e.to_dict() for e in explained], indent=2, ensure_ascii=False))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        for explanation in explained:
+            Console().print(explanation, "")
     else:
         click.echo("\n\n".join(str(e) for e in explained))
 

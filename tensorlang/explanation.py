@@ -1,6 +1,6 @@
 """What was planned for a layer and why: costs at given sizes, steps, regions, rewrites, the graph.
 
-Costs are those that the planner put down; this module adds them up over sub-layers.
+`explanation_costs` adds up, `explanation_words` says how, `explanation_text` prints.
 """
 
 from __future__ import annotations
@@ -8,23 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
-
-import sympy
+from typing import TYPE_CHECKING, Any
 
 from tensorlang.check.program import Input, Program
 from tensorlang.driver import Compiled, Stages
-from tensorlang.explanation_text import to_text
-from tensorlang.ir.nodes import Call, Contract
+from tensorlang.explanation_costs import Count, Scope, Totals, count_parameters
+from tensorlang.explanation_products import Contraction, contractions
+from tensorlang.explanation_text import to_rich, to_text
+from tensorlang.explanation_words import count_text, how, slot_names, step_name
+from tensorlang.ir.nodes import Call
 from tensorlang.ir.svg import to_svg
-from tensorlang.plan.cost import flops as step_flops
-from tensorlang.plan.plan import AnyStep, Monomials, Plan, ProjectionsStep, Regime, Step
+from tensorlang.plan.plan import AnyStep, ProjectionsStep, Region, Step
+from tensorlang.plan.text import threshold_text
 from tensorlang.requests import BadRequest, BadShape
 from tensorlang.size import Size
 from tensorlang.source import Span
 
-Sizes = Mapping[str, Size]
-Count: TypeAlias = int | sympy.Expr
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def explain(layer: object, **shapes: Sequence[int]) -> Explanation:
@@ -45,9 +46,11 @@ def explain_compiled(
     compiled: Compiled, layer: str, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> Explanation:
     """Explain one of the layers that were compiled together; shapes as in `explain`."""
-    stages = compiled.stages[compiled.roots[layer], ""]
-    sizes = bind_shapes(stages.program, shapes) if shapes else None
-    return Explanation(compiled, layer, stages, sizes)
+    name = compiled.roots[layer]
+    program = compiled.stages[name, ""].program
+    given: Mapping[str, Size] = bind_shapes(program, shapes) if shapes else {}
+    sizes: dict[str, Size] = {dim.name: dim.size for dim in program.dynamic}
+    return Explanation(Scope(compiled, name, "", {**sizes, **given}))
 
 
 def bind_shapes(program: Program, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
@@ -89,84 +92,190 @@ def _aligned(given: Input, shape: Sequence[int]) -> tuple[list[Any], list[int], 
     return sizes, found, names
 
 
-# --- one plan's numbers ---------------------------------------------------------------------------
+# --- the facts ------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One planned step: what it makes, its cost and the lines it computes."""
+    """One planned step: what it defines, how it is computed, what that costs, which lines it is.
+
+    A call's cost is the sub-layer's. `bytes` is None inside a kernel: values stay on the chip.
+    """
 
     name: str
+    how: str
     flops: Count
-    lines: tuple[int, ...]
+    bytes: Count | None
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A region: the steps that one backend runs in one go, and why it does."""
+
     backend: str
+    reason: str
+    flops: Count
+    bytes: Count
+    rows: tuple[Row, ...]
+    regimes: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several plans of a region: when it is taken, its cost and how it orders products."""
+
+    when: str
+    chosen: bool
+    flops: Count
+    trees: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A key of the layer's state_dict; of a sub-layer (one per class), its total."""
+
+    name: str
+    shape: str
+    count: int
+    initial: str
 
 
 class Explanation:
-    """The plan of one layer at given sizes; print it, or take `.to_dict()` or `.to_svg()`."""
+    """The plan of one layer at given sizes; print it, or take `.to_dict()` or `.to_svg()`.
 
-    def __init__(
-        self, compiled: Compiled, layer: str, stages: Stages, sizes: Mapping[str, int] | None
-    ) -> None:
-        self.compiled = compiled
-        self.layer = layer
-        self.stages = stages
-        self.sizes = sizes
+    `calls` says from where a sub-layer is called; "" for the layer that was asked for.
+    """
 
-    @cached_property
-    def _scope(self) -> _Scope:
-        dynamic = self.stages.program.dynamic
-        sizes: dict[str, Size] = {dim.name: dim.size for dim in dynamic}
-        return _Scope(self.stages.plan, {**sizes, **(self.sizes or {})})
+    def __init__(self, scope: Scope, calls: str = "") -> None:
+        self.scope = scope
+        self.calls = calls
 
-    @cached_property
-    def totals(self) -> dict[str, Count]:
-        """flops, bytes and peak_bytes, sub-layers included."""
-        return _totals(self.compiled, self.compiled.roots[self.layer], "", self._scope.sizes)
+    @property
+    def layer(self) -> str:
+        return self.program.layer
 
-    @cached_property
-    def rows(self) -> tuple[Row, ...]:
-        """The steps of the layer itself, in order."""
-        rows = []
-        for region in self.stages.plan.regions:
-            for step in self._scope.regime(region.regimes).steps:
-                cost = self._scope.value(step_flops(step))
-                rows.append(Row(_name(step), cost, lines(_spans(step)), region.backend))
-        return tuple(rows)
+    @property
+    def program(self) -> Program:
+        return self.scope.program
+
+    @property
+    def stages(self) -> Stages:
+        return self.scope.compiled.stages[self.scope.class_name, self.scope.signature]
+
+    @property
+    def target(self) -> str:
+        return self.scope.compiled.options.target
+
+    @property
+    def totals(self) -> Totals:
+        """FLOPs, bytes and peak bytes, sub-layers included."""
+        return self.scope.totals
 
     @property
     def parameters(self) -> int:
-        return count_parameters(self.stages.program)
+        return count_parameters(self.program)
 
+    @cached_property
+    def sizes(self) -> dict[str, Count]:
+        """Every dim that the layer names: numbers, or expressions where only a call knows them."""
+        return {dim.name: self.scope.size(dim.size) for dim in self.program.dims}
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The regions in order, with their steps."""
+        return tuple(self._part(region) for region in self.stages.plan.regions)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The steps of the layer itself, in order."""
+        return tuple(row for part in self.parts for row in part.rows)
+
+    @cached_property
+    def contractions(self) -> tuple[Contraction, ...]:
+        """Every product of two or more tensors with the order in which it is contracted."""
+        return self._trees(tuple(self._steps()))
+
+    @cached_property
+    def parameter_table(self) -> tuple[Parameter, ...]:
+        own = [
+            Parameter(
+                param.name,
+                f"[{', '.join(_axis(axis.indices) for axis in param.axes)}]",
+                _product(int(axis.size) for axis in param.axes),
+                _initial(param.initialiser.name, param.initialiser.args, param.frozen),
+            )
+            for param in self.program.params
+        ]
+        subs = [
+            Parameter(
+                sub.name,
+                "" if sub.count is None else f"{sub.count} stages",
+                count_parameters(sub.program) * (1 if sub.count is None else sub.count),
+                f"sub-layer {sub.layer}",
+            )
+            for sub in self.program.subs
+        ]
+        return (*own, *subs)
+
+    @cached_property
+    def sub_layers(self) -> tuple[Explanation, ...]:
+        """The layers that this one calls, once per class and axes, at the sizes of a first call."""
+        found: dict[tuple[str, str], Explanation] = {}
+        for step in self._steps():
+            if isinstance(step, Step) and isinstance(step.node.op, Call):
+                inner, _ = self.scope.callee(step)
+                key = (inner.class_name, inner.signature)
+                if key not in found:
+                    lines = ", ".join(map(str, lines_of(step.spans)))
+                    found[key] = Explanation(inner, f"{step.node.op.sub}, line {lines}")
+        for explanation in list(found.values()):
+            for inner_one in explanation.sub_layers:
+                found.setdefault((inner_one.scope.class_name, inner_one.scope.signature), inner_one)
+        return tuple(found.values())
+
+    # --- forms ---
     def to_dict(self) -> dict[str, Any]:
         """The facts as data: flops (2 per multiply-add), bytes, peak_bytes (float32), parameters, …
 
-        Numbers where shapes were given, polynomials in the dynamic sizes as text where not.
+        Numbers where the sizes are known, polynomials in the dynamic sizes as text where not.
         """
         return {
             "layer": self.layer,
-            "sizes": dict(self.sizes) if self.sizes else None,
+            "target": self.target,
+            "axes": self.scope.signature,
+            "hyperparameters": {name: _data(value) for name, value in self.program.hypers},
+            "sizes": {name: plain(size) for name, size in self.sizes.items()},
             "parameters": self.parameters,
-            **{name: _plain(count) for name, count in self.totals.items()},
-            "regions": [
-                {"backend": region.backend, "reason": region.reason, "lines": lines(region.spans)}
-                for region in self.stages.plan.regions
+            "flops": plain(self.totals.flops),
+            "bytes": plain(self.totals.bytes),
+            "peak_bytes": plain(self.totals.peak_bytes),
+            "parameter_table": [
+                {"name": p.name, "shape": p.shape, "count": p.count, "initial": p.initial}
+                for p in self.parameter_table
             ],
-            "contractions": list(self._contractions()),
+            "regions": [self._region(part) for part in self.parts],
+            "contractions": [
+                {
+                    "name": c.name,
+                    "span": [place(span) for span in c.spans],
+                    "tree": c.tree,
+                    "factors": c.factors,
+                    "flops": plain(c.flops),
+                    "naive_flops": plain(c.naive_flops),
+                    "bytes": plain(c.bytes),
+                }
+                for c in self.contractions
+            ],
             "rewrites": [
-                {"rule": rule.rule, "what": rule.what, "lines": lines(rule.spans)}
+                {
+                    "rule": rule.rule,
+                    "what": rule.what,
+                    "saved": rule.saved,
+                    "lines": list(lines_of(rule.spans)),
+                }
                 for rule in self.stages.applied
             ],
+            "sub_layers": [inner.to_dict() for inner in self.sub_layers] if not self.calls else [],
         }
-
-    def _contractions(self) -> Iterator[dict[str, Any]]:
-        for region in self.stages.plan.regions:
-            for step in self._scope.regime(region.regimes).steps:
-                if isinstance(step, Step) and not isinstance(step.node.op, Contract):
-                    continue
-                yield {
-                    "span": [f"{s.source.path}:{s.line}:{s.column}" for s in _spans(step)],
-                    "tree": _name(step),
-                    "flops": _plain(self._scope.value(step_flops(step))),
-                }
 
     def to_svg(self) -> str:
         """The rewritten graph as one SVG."""
@@ -175,128 +284,128 @@ class Explanation:
     def __str__(self) -> str:
         return to_text(self)
 
+    def __rich__(self) -> RenderableType:
+        return to_rich(self)
 
-@dataclass(frozen=True)
-class _Scope:
-    """A plan with values (or symbols of the root layer) for its dynamic sizes."""
-
-    plan: Plan
-    sizes: Sizes
-
-    def value(self, cost: Monomials) -> Count:
-        total: Count = 0
-        for monomial, coefficient in cost.items():
-            term: Count = coefficient
-            for name, power in monomial:
-                term = term * self._named(name) ** power
-            total = total + term
-        return total if isinstance(total, int) else sympy.expand(total)
-
-    def _named(self, name: str) -> Count:
-        if name in self.sizes:
-            return self.sizes[name]
-        return self.size(self._opaque[name])
+    # --- parts ---
+    def _steps(self) -> Iterator[AnyStep]:
+        for region in self.stages.plan.regions:
+            yield from self.scope.regime(region.regimes).steps
 
     @cached_property
-    def _opaque(self) -> dict[str, sympy.Expr]:
-        """Sizes that are no polynomials, by the text that names them in costs."""
-        found = {}
-        for shape in self.plan.shapes.values():
-            for size in shape:
-                if isinstance(size, sympy.Expr):
-                    found.update({str(part): part for part in sympy.preorder_traversal(size)})
-        return found
+    def _names(self) -> dict[int, str]:
+        return slot_names(self.stages.plan)
 
-    def size(self, size: Size) -> Count:
-        if isinstance(size, int):
-            return size
-        known = {symbol: self.sizes[symbol.name] for symbol in size.free_symbols}
-        value = size.subs(known)
-        return int(value) if value.is_Integer else value
-
-    def regime(self, regimes: Sequence[Regime]) -> Regime:
-        """The first whose thresholds hold; the last one where the sizes are not known."""
-        for regime in regimes:
-            values = [self.value(dict(threshold.form)) for threshold in regime.thresholds]
-            if all(isinstance(value, int) and value >= 0 for value in values):
-                return regime
-        return regimes[-1]
-
-
-def _totals(compiled: Compiled, name: str, signature: str, sizes: Sizes) -> dict[str, Count]:
-    scope = _Scope(compiled.stages[name, signature].plan, sizes)
-    flops: Count = 0
-    moved: Count = 0
-    peaks: list[Count] = [0]
-    for region in scope.plan.regions:
-        regime = scope.regime(region.regimes)
-        flops, moved = (
-            flops + scope.value(regime.cost.flops),
-            moved + scope.value(regime.cost.bytes),
-        )
-        peaks.append(scope.value(regime.cost.peak_bytes))
+    def _part(self, region: Region) -> Part:
+        regime = self.scope.regime(region.regimes)
+        fused = region.backend != "torch"
+        rows = []
+        flops, bytes_ = self.scope.value(regime.cost.flops), self.scope.value(regime.cost.bytes)
         for step in regime.steps:
-            if (
-                isinstance(step, Step)
-                and isinstance(step.node.op, Call)
-                and not step.node.op.output
-            ):
-                inner = _call_totals(compiled, name, step.node.op, step, scope)
-                flops, moved = flops + inner["flops"], moved + inner["bytes"]
-                peaks.append(inner["peak_bytes"])
-    return {"flops": flops, "bytes": moved, "peak_bytes": _largest(peaks)}
+            cost = self.scope.step(step)
+            if isinstance(step, Step) and isinstance(step.node.op, Call):
+                flops, bytes_ = flops + cost.flops, bytes_ + cost.bytes
+            moved = None if fused else cost.bytes
+            words = how(step, self.scope, self._names)
+            rows.append(Row(step_name(step), words, cost.flops, moved, spans_of(step)))
+        return Part(
+            region.backend, region.reason, flops, bytes_, tuple(rows), self._choices(region)
+        )
+
+    def _choices(self, region: Region) -> tuple[Choice, ...]:
+        if len(region.regimes) == 1:
+            return ()
+        chosen = self.scope.regime(region.regimes)
+        known = all(isinstance(size, int) for size in self.scope.sizes.values())
+        return tuple(
+            Choice(
+                " and ".join(threshold_text(t) for t in regime.thresholds) or "otherwise",
+                known and regime is chosen,
+                self.scope.value(regime.cost.flops),
+                tuple(
+                    f"{found.name} = {found.tree}"
+                    for found in self._trees(regime.steps)
+                    if found.factors > 2
+                ),
+            )
+            for regime in region.regimes
+        )
+
+    def _trees(self, steps: Sequence[AnyStep]) -> tuple[Contraction, ...]:
+        return contractions(self.scope, steps, self.stages.plan.outputs, self._names)
+
+    def _region(self, part: Part) -> dict[str, Any]:
+        return {
+            "backend": part.backend,
+            "reason": part.reason,
+            "flops": plain(part.flops),
+            "bytes": plain(part.bytes),
+            "lines": list(lines_of([span for row in part.rows for span in row.spans])),
+            "steps": [
+                {
+                    "name": row.name,
+                    "how": row.how,
+                    "flops": plain(row.flops),
+                    "bytes": None if row.bytes is None else plain(row.bytes),
+                    "lines": list(lines_of(row.spans)),
+                }
+                for row in part.rows
+            ],
+            "regimes": [
+                {
+                    "when": choice.when,
+                    "chosen": choice.chosen,
+                    "flops": plain(choice.flops),
+                    "trees": list(choice.trees),
+                }
+                for choice in part.regimes
+            ],
+        }
 
 
-def _call_totals(
-    compiled: Compiled, caller: str, call: Call, step: Step, scope: _Scope
-) -> dict[str, Count]:
-    (unit,) = (unit for unit in compiled.units if unit.class_name == caller)
-    ((_, callee, stages),) = (sub for sub in unit.subs if sub[0] == call.sub)
-    program = compiled.stages[callee, call.signature].program
-    sizes: dict[str, Size] = {}
-    for given, read in zip(program.inputs, step.node.reads, strict=True):
-        for axis, size in zip(given.axes, scope.plan.shapes[read.node], strict=True):
-            if isinstance(axis.size, sympy.Symbol):
-                sizes[axis.size.name] = scope.size(size)
-    inner = _totals(compiled, callee, call.signature, sizes)
-    times = 1 if stages is None else stages
-    return {**inner, "flops": inner["flops"] * times, "bytes": inner["bytes"] * times}
+# --- pieces ---------------------------------------------------------------------------------------
+def plain(count: Count) -> int | str:
+    """A number, or a polynomial as text."""
+    return count if isinstance(count, int) else count_text(count)
 
 
-def _largest(counts: Sequence[Count]) -> Count:
-    numbers = [count for count in counts if isinstance(count, int)]
-    others = [count for count in counts if not isinstance(count, int)]
-    return max(numbers) if not others else sympy.Max(*counts)
+def place(span: Span) -> str:
+    return f"{span.source.path}:{span.line}:{span.column}"
 
 
-def count_parameters(program: Program) -> int:
-    """Number of parameters, those of sub-layers included."""
-    own = 0
-    for param in program.params:
-        count = 1
-        for axis in param.axes:
-            count *= int(axis.size)
-        own += count
-    subs = ((count_parameters(sub.program), sub.count) for sub in program.subs)
-    return own + sum(inner * (1 if count is None else count) for inner, count in subs)
-
-
-def lines(spans: Sequence[Span]) -> tuple[int, ...]:
+def lines_of(spans: Sequence[Span]) -> tuple[int, ...]:
     """Line numbers, in order, once each."""
     return tuple(sorted({span.line for span in spans}))
 
 
-def _name(step: AnyStep) -> str:
-    if isinstance(step, ProjectionsStep):
-        return ", ".join(projection.name for projection in step.projections)
-    return step.name
-
-
-def _spans(step: AnyStep) -> tuple[Span, ...]:
+def spans_of(step: AnyStep) -> tuple[Span, ...]:
     if isinstance(step, ProjectionsStep):
         return tuple(span for projection in step.projections for span in projection.spans)
     return step.spans
 
 
-def _plain(count: Count) -> int | str:
-    return count if isinstance(count, int) else str(count)
+def _axis(indices: Sequence[Any]) -> str:
+    names = " ".join(index.name for index in indices)
+    return f"({names})" if len(indices) > 1 else names
+
+
+def _initial(name: str, args: Sequence[tuple[str, bool | int | float]], frozen: bool) -> str:
+    shown = ", ".join(
+        f"{key} = {value:.6g}" if isinstance(value, float) else f"{key} = {value}"
+        for key, value in args
+    )
+    text = f"{name}({shown})" if shown else name
+    return f"{text}, frozen" if frozen else text
+
+
+def _product(counts: Iterator[int]) -> int:
+    out = 1
+    for count in counts:
+        out *= count
+    return out
+
+
+def _data(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_data(item) for item in value]
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

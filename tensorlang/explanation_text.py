@@ -1,33 +1,250 @@
-"""An explanation as text: totals, the steps with their costs, regions and rewrites."""
+"""An explanation as text for a pipe and as rich tables for a terminal; both from the same rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tensorlang.explanation_costs import Count
+from tensorlang.explanation_words import count_text
+from tensorlang.source import Span
+
 if TYPE_CHECKING:
-    from tensorlang.explanation import Count, Explanation
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from tensorlang.explanation import Explanation, Part
+
+_LONGEST_LINE = 88
+_ALIGNED = 26  # names longer than this push their line's columns out
+_WIDEST = 80  # … and so do longer descriptions
 
 
+# --- plain ----------------------------------------------------------------------------------------
 def to_text(explanation: Explanation) -> str:
-    """Print an explanation for a terminal or a pipe."""
-    where = ""
-    if explanation.sizes:
-        where = " at " + ", ".join(f"{name} = {size}" for name, size in explanation.sizes.items())
-    out = [f"{explanation.layer}{where}", f"  parameters  {explanation.parameters:,}"]
-    out += [f"  {name:<11} {_count(count)}" for name, count in explanation.totals.items()]
-    out += ["", "  steps"]
-    width = max((len(row.name) for row in explanation.rows), default=0)
-    for row in explanation.rows:
-        at = "line " + ", ".join(map(str, row.lines)) if row.lines else ""
-        out.append(f"    {row.backend:<6} {row.name:<{width}}  {_count(row.flops):>16} FLOPs  {at}")
-    out += ["", "  regions"]
-    for region in explanation.stages.plan.regions:
-        out.append(f"    {region.backend:<6} {region.reason}")
-    if explanation.stages.applied:
-        out += ["", "  rewrites"]
-        out += [f"    {rule.rule}: {rule.what}" for rule in explanation.stages.applied]
+    """Print an explanation for a pipe: aligned, nothing cut but lines of the source."""
+    return "\n\n".join(_one(e, before) for e, before in _with_sub_layers(explanation))
+
+
+def _with_sub_layers(e: Explanation) -> Iterator[tuple[Explanation, Explanation | None]]:
+    """It and its sub-layers, with an earlier one of the same class whose steps read the same."""
+    shown: dict[str, Explanation] = {}
+    for one in (e, *(() if e.calls else e.sub_layers)):
+        before = shown.setdefault(one.scope.class_name, one)
+        alike = before is not one and [r.name for r in before.rows] == [r.name for r in one.rows]
+        yield one, before if alike else None
+
+
+def _one(e: Explanation, before: Explanation | None) -> str:
+    out = [title(e), *(f"  {name:<12} {value}" for name, value in _facts(e))]
+    if before is not None:
+        out += ["", f"  {_as_before(before)}"]
+        return "\n".join(line.rstrip() for line in out)
+    out += ["", "  steps: what is computed, how, flops, bytes"]
+    for number, part in enumerate(e.parts, 1):
+        out += _part_lines(e, number, part)
+    for heading, lines in _sections(e):
+        out += ["", f"  {heading}", *(f"    {line}" for line in lines)]
     return "\n".join(line.rstrip() for line in out)
 
 
-def _count(count: Count) -> str:
-    return f"{count:,}" if isinstance(count, int) else str(count)
+def _as_before(e: Explanation) -> str:
+    return f"steps as above, where it is called as {e.calls}"
+
+
+def _part_lines(e: Explanation, number: int, part: Part) -> Iterator[str]:
+    """A region's heading where there are several, then its steps under the lines they compute."""
+    if len(e.parts) > 1 or part.backend != "torch":
+        yield f"    {number}. {part.backend}: {part.reason}"
+        yield f"       {count_text(part.flops)} flops, {count_text(part.bytes)} bytes"
+    cells = [(row.name, row.how, _flops(row.flops), _bytes(row.bytes)) for row in part.rows]
+    name = min(max((len(c[0]) for c in cells), default=0), _ALIGNED)
+    how = min(max((len(c[1]) for c in cells), default=0), _WIDEST)
+    flops = max((len(c[2]) for c in cells), default=0)
+    before: tuple[str, ...] = ()
+    for row, cell in zip(part.rows, cells, strict=True):
+        lines = source_lines(e, row.spans)
+        if lines != before:
+            yield from (f"      {line}" for line in lines)
+            before = lines
+        yield f"        {cell[0]:<{name}}  {cell[1]:<{how}}  {cell[2]:>{flops}}  {cell[3]}"
+
+
+def title(e: Explanation) -> str:
+    """The layer, its hyperparameters, the axes it is called on and by whom."""
+    hypers = ", ".join(f"{name} = {_value(value)}" for name, value in e.program.hypers)
+    axes = f" on axes [{e.scope.signature.replace('_', ', ')}]" if e.scope.signature else ""
+    calls = f", called as {e.calls}" if e.calls else ""
+    return f"{e.layer}({hypers}){axes}{calls}, target {e.target}"
+
+
+def _facts(e: Explanation) -> Iterator[tuple[str, str]]:
+    open_ = [name for name, size in e.sizes.items() if str(size) == name]
+    known = [
+        f"{_dim(name)} = {count_text(size)}" for name, size in e.sizes.items() if name not in open_
+    ]
+    if known:
+        yield "sizes", ", ".join(known)
+    if open_:
+        yield "any size", ", ".join(map(_dim, open_))
+    yield "parameters", f"{e.parameters:,}"
+    yield "flops", _total(e.totals.flops)
+    yield "bytes", _total(e.totals.bytes, "B")
+    yield "peak bytes", _total(e.totals.peak_bytes, "B")
+
+
+def _sections(e: Explanation) -> Iterator[tuple[str, list[str]]]:
+    """Headings and lines of what is there: orders, regimes, rewrites, parameters."""
+    orders = [c for c in e.contractions if c.factors > 2]
+    if orders:
+        lines = []
+        for c in orders:
+            lines.append(f"{c.name} = {c.tree}")
+            lines.append(
+                f"  {_flops(c.flops)} flops; as one loop nest {_flops(c.naive_flops)}"
+                f"{_saving(c.flops, c.naive_flops)}"
+            )
+        yield "order of contraction", lines
+    choices = [choice for part in e.parts for choice in part.regimes]
+    if choices:
+        lines = []
+        for choice in choices:
+            chosen = "  <- these sizes" if choice.chosen else ""
+            lines.append(f"{choice.when}: {_flops(choice.flops)} flops{chosen}")
+            lines += [f"  {tree}" for tree in choice.trees]
+        yield "regimes of sizes", lines
+    if e.stages.applied:
+        yield "rewrites", [_rewrite(e, k) for k in range(len(e.stages.applied))]
+    if e.parameter_table:
+        rows = [(p.name, p.shape, f"{p.count:,}", p.initial) for p in e.parameter_table]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        yield (
+            "parameters",
+            [
+                f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}  {initial}"
+                for name, shape, count, initial in rows
+            ],
+        )
+
+
+def _rewrite(e: Explanation, number: int) -> str:
+    rule = e.stages.applied[number]
+    lines = ", ".join(map(str, sorted({span.line for span in rule.spans})))
+    saved = f" ({rule.saved})" if rule.saved else ""
+    return f"{rule.rule}{f', line {lines}' if lines else ''}: {rule.what}{saved}"
+
+
+# --- rich -----------------------------------------------------------------------------------------
+def to_rich(explanation: Explanation) -> RenderableType:
+    """Tables for a terminal."""
+    from rich.console import Group  # rich only where a terminal asks for it
+
+    parts: list[RenderableType] = []
+    for e, before in _with_sub_layers(explanation):
+        parts += [*_rich(e, before), ""]
+    return Group(*parts[:-1])
+
+
+def _rich(e: Explanation, before: Explanation | None) -> Iterator[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    yield Text(title(e), style="bold")
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in _facts(e):
+        facts.add_row(Text(name, style="dim"), Text(value))
+    yield facts
+    if before is not None:
+        yield Text(f"  {_as_before(before)}")
+        return
+    yield _steps_table(e)
+    for heading, lines in _sections(e):
+        yield Text(heading, style="bold")
+        yield Text("\n".join(f"  {line}" for line in lines))
+
+
+def _steps_table(e: Explanation) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("value", "computed as", show_edge=False, pad_edge=False)
+    table.add_column("FLOPs", justify="right")
+    table.add_column("bytes", justify="right")
+    for number, part in enumerate(e.parts, 1):
+        if len(e.parts) > 1 or part.backend != "torch":
+            table.add_section()
+            style = "bold cyan" if part.backend == "torch" else "bold magenta"
+            table.add_row(
+                Text(f"{number}. {part.backend}", style=style),
+                Text(part.reason, style=style),
+                _flops(part.flops),
+                _bytes(part.bytes),
+            )
+        before: tuple[str, ...] = ()
+        for row in part.rows:
+            lines = source_lines(e, row.spans)
+            if lines != before:
+                table.add_row("", Text("\n".join(lines), style="dim"))
+                before = lines
+            table.add_row(Text(row.name), Text(row.how), _flops(row.flops), _bytes(row.bytes))
+    return table
+
+
+# --- pieces ---------------------------------------------------------------------------------------
+def source_lines(e: Explanation, spans: Sequence[Span]) -> tuple[str, ...]:
+    """The lines of the source that spans start in, numbered, shortened, each once."""
+    found = sorted({(span.source.path, span.line): span for span in spans}.items())
+    own = e.program.span.source.path
+    out = []
+    for (path, number), span in found:
+        text = " ".join(span.source.line(number).split())
+        short = text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
+        out.append(f"{'' if path == own else path + ':'}{number} | {short}")
+    return tuple(out)
+
+
+def compact(count: Count) -> str:
+    """A number to three digits with K, M, G, T; polynomials as they are."""
+    if not isinstance(count, int):
+        return count_text(count)
+    value, unit = float(count), ""
+    for unit in ("", " K", " M", " G", " T", " P"):
+        if value < 999.5 or unit == " P":
+            break
+        value /= 1000
+    return f"{value:.3g}{unit}" if unit else str(count)
+
+
+def _total(count: Count, unit: str = "") -> str:
+    short = f"{compact(count)}{unit}"
+    exact = count_text(count)
+    return exact if not isinstance(count, int) or count < 1000 else f"{exact} ({short})"
+
+
+def _flops(count: Count) -> str:
+    return compact(count)
+
+
+def _bytes(count: Count | None) -> str:
+    if count is None:
+        return "in the kernel"
+    joined = isinstance(count, int) and count >= 1000  # 1.2 KB, but 12 B
+    return f"{compact(count)}B" if joined else f"{compact(count)} B"
+
+
+def _saving(planned: Count, naive: Count) -> str:
+    if not isinstance(planned, int) or not isinstance(naive, int) or planned >= naive:
+        return ""
+    return f", {naive / max(planned, 1):.3g} times as many"
+
+
+def _dim(name: str) -> str:
+    return "batch (all axes of `...` together)" if name == "..." else name
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    return repr(value) if isinstance(value, str) else str(value)
