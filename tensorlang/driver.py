@@ -20,9 +20,9 @@ from tensorlang.ir.graph import Graph
 from tensorlang.ir.text import to_text as graph_text
 from tensorlang.lower import lower
 from tensorlang.options import Options
+from tensorlang.order.profile import PROFILES
 from tensorlang.plan.plan import Plan, Unit
 from tensorlang.plan.planner import plan
-from tensorlang.plan.profile import PROFILES
 from tensorlang.plan.text import to_text as plan_text
 from tensorlang.registry import backend, backends
 from tensorlang.requests import BadRequest

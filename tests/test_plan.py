@@ -11,12 +11,12 @@ import pytest
 from tensorlang.ir.graph import Graph
 from tensorlang.ir.nodes import Contract, Pointwise
 from tensorlang.options import Options
+from tensorlang.order.grid import grid, middle
+from tensorlang.order.profile import PROFILES
+from tensorlang.order.trees import Product, best, candidates, pairs, price
 from tensorlang.plan.cost import at
-from tensorlang.plan.grid import grid, middle
-from tensorlang.plan.order import Product, best, candidates, pairs, price
 from tensorlang.plan.plan import AttentionStep, Plan, ProjectionsStep, Step, Threshold
 from tensorlang.plan.planner import plan
-from tensorlang.plan.profile import PROFILES
 from tensorlang.plan.text import threshold_text, to_text
 from tensorlang.rewrite.pipeline import rewrite
 from tests.rewriting import SIZES, layer, same_value
@@ -371,3 +371,17 @@ def test_pointwise_layers_have_no_contractions() -> None:
     ours = planned(layer("input X[n]\noutput Y[n] = exp(X) + 1"))
     assert all(isinstance(s.node.op, Pointwise) for s in steps(ours) if isinstance(s, Step))
     assert np.all([len(region.regimes) == 1 for region in ours.regions])
+
+
+def test_a_bias_may_count_keys_and_heads_may_share_keys() -> None:
+    ours = planned(
+        layer(
+            """
+            input q[b, n, h, c], k[b, m, c], v[b, m, c], s[h]
+            dim h = 2, c = 3
+            A[b, h, n, m] = softmax[m](q[b, n, h, c] * k[b, m, c] / 2 - s[h] * m)
+            output Y[b, n, h, c] = A[b, h, n, m] * v[b, m, c]
+            """
+        )
+    )
+    assert fused(ours).attention.bias is not None

@@ -31,7 +31,7 @@ from tensorlang.check.program import Axis, Equation, Program, Scatter, SubCall
 from tensorlang.dtype import Dtype
 from tensorlang.ir import nodes
 from tensorlang.options import Options
-from tensorlang.plan.grid import middle
+from tensorlang.order.grid import middle
 from tensorlang.plan.plan import (
     AnyStep,
     AttentionStep,

@@ -15,6 +15,7 @@ from tensorlang.ir.nodes import (
     Arg,
     At,
     Contract,
+    Iota,
     Lit,
     Node,
     NodeId,
@@ -26,7 +27,7 @@ from tensorlang.ir.nodes import (
 )
 from tensorlang.ir.reads import leaves, read_indices, rename_read, substitute
 from tensorlang.plan.builder import is_simple
-from tensorlang.plan.finite import Finite
+from tensorlang.rewrite.finite import Finite
 from tensorlang.size import Size
 
 
@@ -142,9 +143,12 @@ def _match(
     if not keys or not queries:
         return None
     on_key = {index for read in (*keys, *values) for index in read_indices(read)}
-    query = tuple(index for index in rest if index not in on_key)
     batch = tuple(index for index in rest if index in on_key)
-    on_query = {index for read in queries for index in read_indices(read)}
+    on_query = dict.fromkeys(index for read in queries for index in read_indices(read))
+    query = (
+        *(index for index in on_query if index in rest and index not in on_key),
+        *(index for index in rest if index not in on_key and index not in on_query),
+    )
     if not query or not all(any(i in read_indices(read) for read in queries) for i in query):
         return None
     if not all(any(i in read_indices(r) for r in keys) and _held(i, values) for i in key):
@@ -175,7 +179,7 @@ def _match(
         values,
         tuple(others),
         mask,
-        logits.bias,
+        None if logits.bias is None else rename_scalar(logits.bias, into_outer),
         bias_reads,
         logits.scale,
         batch,
@@ -259,6 +263,15 @@ def _scaled(term: Scalar) -> tuple[float, int] | None:
             scaled = _scaled(rest[0]) if len(rest) == 1 else None
             return None if scaled is None else (factor * scaled[0], scaled[1])
     return None
+
+
+def rename_scalar(expr: Scalar, names: Mapping[int, int]) -> Scalar:
+    """The same expression of other indices."""
+
+    def move(leaf: Scalar) -> Scalar:
+        return Iota(names[leaf.index]) if isinstance(leaf, Iota) else leaf
+
+    return substitute(expr, move)
 
 
 def bias_expression(bias: Scalar) -> tuple[Scalar, tuple[int, ...]]:

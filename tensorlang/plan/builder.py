@@ -23,7 +23,7 @@ from tensorlang.ir.nodes import (
     Semiring,
 )
 from tensorlang.ir.reads import read_indices, rename_read
-from tensorlang.plan.order import Pair, Problem, Product, Tree, pairs
+from tensorlang.order.trees import Pair, Problem, Product, Tree, pairs
 from tensorlang.plan.plan import AnyStep, Slot, Step
 from tensorlang.size import Size
 from tensorlang.source import Span

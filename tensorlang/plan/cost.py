@@ -15,7 +15,7 @@ from tensorlang.ir.nodes import (
     Param,
 )
 from tensorlang.ir.reads import operands
-from tensorlang.plan.grid import Point
+from tensorlang.order.grid import Point
 from tensorlang.plan.plan import (
     AnyStep,
     Attention,

@@ -13,8 +13,8 @@ from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import App, Arg, At, Lit, Pointwise, Read, Scalar
 from tensorlang.ir.reads import leaves
 from tensorlang.options import Options
+from tensorlang.order.grid import middle
 from tensorlang.plan.cost import add, at, cost, flops, held_bytes, made, used
-from tensorlang.plan.grid import middle
 from tensorlang.plan.plan import (
     AnyStep,
     AttentionStep,

@@ -17,21 +17,23 @@ from tensorlang.ir.nodes import (
     Const,
     Contract,
     Input,
+    Iota,
     Node,
     NodeId,
     Param,
     Pointwise,
     Read,
 )
-from tensorlang.ir.reads import read_indices, redirect, redirect_read, rename_read
+from tensorlang.ir.reads import leaves, read_indices, redirect, redirect_read, rename_read
 from tensorlang.options import Options
-from tensorlang.plan.attention import Match, attentions, bias_expression
+from tensorlang.order.grid import middle
+from tensorlang.order.profile import PROFILES
+from tensorlang.order.trees import Problem, Tree
+from tensorlang.plan.attention import Match, attentions, bias_expression, rename_scalar
 from tensorlang.plan.axes import in_memory
 from tensorlang.plan.builder import Builder, Names, Target, Trees, is_simple
 from tensorlang.plan.cost import cost, made, used
-from tensorlang.plan.grid import middle
 from tensorlang.plan.naming import value_names
-from tensorlang.plan.order import Problem, Tree
 from tensorlang.plan.plan import (
     AnyStep,
     Attention,
@@ -42,7 +44,6 @@ from tensorlang.plan.plan import (
     Slot,
     Threshold,
 )
-from tensorlang.plan.profile import PROFILES
 from tensorlang.plan.projections import merge_projections
 from tensorlang.plan.regimes import regimes
 from tensorlang.size import Size, symbols
@@ -283,11 +284,12 @@ def _bias(
         return None
     expr, positions = bias_expression(match.bias)
     reads = [redirect_read(match.bias_reads[k], draft.slots.__getitem__) for k in positions]
-    mentioned = {index for read in reads for index in read_indices(read)}
+    mentioned = {i for read in reads for i in read_indices(read)}
+    mentioned |= {leaf.index for leaf in leaves(expr) if isinstance(leaf, Iota)}
     axes = tuple(i for i in (*match.batch, *match.query, *match.key) if i in mentioned)
     local = {index: position for position, index in enumerate(axes)}
     node = Node(
-        Pointwise(expr),
+        Pointwise(rename_scalar(expr, local)),
         tuple(rename_read(read, local) for read in reads),
         tuple(match.sizes[index] for index in axes),
         len(axes),

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import At, Contract, Read, Semiring
+from tensorlang.order.grid import Point
+from tensorlang.order.profile import Profile
 from tensorlang.plan.builder import is_simple
 from tensorlang.plan.cost import at, held_bytes
-from tensorlang.plan.grid import Point
 from tensorlang.plan.plan import AnyStep, Projection, ProjectionsStep, Slot, Step
-from tensorlang.plan.profile import Profile
 from tensorlang.size import Size
 
 _Key = tuple[Slot, tuple[int, ...]]

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from tensorlang.options import Options
-from tensorlang.plan.grid import Point, grid
-from tensorlang.plan.order import Problem, Tree, candidates, largest, price
+from tensorlang.order.grid import Point, grid
+from tensorlang.order.profile import PROFILES
+from tensorlang.order.trees import Problem, Tree, candidates, largest, price
 from tensorlang.plan.plan import Threshold
-from tensorlang.plan.profile import PROFILES
 
 Trees = tuple[Tree, ...]
 Choice = tuple[tuple[Threshold, ...], Trees]

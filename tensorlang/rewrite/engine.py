@@ -13,7 +13,7 @@ from tensorlang.ir.graph import Graph
 from tensorlang.ir.nodes import Call, Input, Node, NodeId, Param
 from tensorlang.ir.reads import redirect
 from tensorlang.options import Options
-from tensorlang.plan.finite import Finite
+from tensorlang.rewrite.finite import Finite
 from tensorlang.source import Span
 
 _MOST_ROUNDS = 200

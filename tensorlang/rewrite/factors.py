@@ -22,7 +22,7 @@ from tensorlang.ir.nodes import (
     Scalar,
     Semiring,
 )
-from tensorlang.plan.grid import number
+from tensorlang.order.grid import number
 from tensorlang.rewrite.compose import (
     Number,
     compose,

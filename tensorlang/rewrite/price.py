@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from tensorlang.ir.nodes import Node, Read
 from tensorlang.ir.reads import read_indices
 from tensorlang.options import Options
-from tensorlang.plan.grid import Point, ladder
-from tensorlang.plan.order import Problem, Product, best_seconds
-from tensorlang.plan.profile import PROFILES
+from tensorlang.order.grid import Point, ladder
+from tensorlang.order.profile import PROFILES
+from tensorlang.order.trees import Problem, Product, best_seconds
 from tensorlang.size import Size, symbols
 
 

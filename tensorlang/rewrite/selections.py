@@ -30,8 +30,8 @@ from tensorlang.ir.nodes import (
     Semiring,
 )
 from tensorlang.ir.reads import read_indices, rename_read
-from tensorlang.plan.grid import Point, number
-from tensorlang.plan.profile import PROFILES
+from tensorlang.order.grid import Point, number
+from tensorlang.order.profile import PROFILES
 from tensorlang.rewrite.compose import is_whole
 from tensorlang.rewrite.constants import values
 from tensorlang.rewrite.engine import Site

@@ -17,8 +17,8 @@ from opt_einsum.path_random import random_greedy_128
 from opt_einsum.paths import DynamicProgramming, greedy
 
 from tensorlang.options import Options
-from tensorlang.plan.grid import Point, number
-from tensorlang.plan.profile import PROFILES, Profile
+from tensorlang.order.grid import Point, number
+from tensorlang.order.profile import PROFILES, Profile
 from tensorlang.size import Size
 
 Indices = frozenset[int]
