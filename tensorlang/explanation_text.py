@@ -40,7 +40,8 @@ def _one(e: Explanation, before: Explanation | None) -> str:
     if before is not None:
         out += ["", f"  {_as_before(before)}"]
         return "\n".join(line.rstrip() for line in out)
-    out += ["", "  steps: what is computed, how, flops, bytes"]
+    which = " (where no other regime below holds)" if _undecided(e) else ""
+    out += ["", f"  steps{which}: what is computed, how, flops, bytes"]
     for number, part in enumerate(e.parts, 1):
         out += _part_lines(e, number, part)
     for heading, lines in _sections(e):
@@ -191,6 +192,11 @@ def _steps_table(e: Explanation) -> Table:
 
 
 # --- pieces ---------------------------------------------------------------------------------------
+def _undecided(e: Explanation) -> bool:
+    """Whether the sizes leave open which regime's steps are taken."""
+    return any(part.regimes and not any(c.chosen for c in part.regimes) for part in e.parts)
+
+
 def source_lines(e: Explanation, spans: Sequence[Span]) -> tuple[str, ...]:
     """The lines of the source that spans start in, numbered, shortened, each once."""
     found = sorted({(span.source.path, span.line): span for span in spans}.items())

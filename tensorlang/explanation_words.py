@@ -145,7 +145,8 @@ class _Words:
             read = self._name(node.reads[0])
             if not node.bound:
                 return f"{scaled or 'copy of '}{read}"
-            return f"{scaled}sum of {read} over {self._over(node)} cells"
+            what = "mean" if self._is_mean(node, node.op.coefficient) else f"{scaled}sum"
+            return f"{what} of {read} over {self._over(node)} cells"
         left, right = node.reads
         window = [
             self._volume((node.sizes[index],))
@@ -161,7 +162,8 @@ class _Words:
         if not node.bound:
             return f"{scaled}product of {self._name(left)} and {self._name(right)}, broadcast"
         if left == right:
-            return f"{scaled}sum of squares of {self._name(left)} over {self._over(node)} cells"
+            what = "mean" if self._is_mean(node, node.op.coefficient) else f"{scaled}sum"
+            return f"{what} of squares of {self._name(left)} over {self._over(node)} cells"
         batch, m, k, n = self._gemm(node)
         if "" in (m, n):
             rest = m or n
@@ -184,6 +186,11 @@ class _Words:
             self._over(node),
             self._volume(node.sizes[i] for i in own_right) if own_right else "",
         )
+
+    def _is_mean(self, node: Node, coefficient: complex) -> bool:
+        sizes = [node.sizes[index] for index in node.bound]
+        cells = math.prod(size for size in sizes if isinstance(size, int))
+        return all(isinstance(size, int) for size in sizes) and coefficient * cells == 1 < cells
 
     def _attention(self, a: Attention) -> str:
         def over(indices: Iterable[int]) -> str:
