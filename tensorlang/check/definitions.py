@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from tensorlang.check.errors.names import (
     DefFreeName,
@@ -54,8 +53,8 @@ def _mentions(session: Session, source: DefSource, body: ast.Expr, own: frozense
             if node.args is None:
                 _free(session, source, node.name, node.name_span)
             else:
-                known = sorted({*functions(), *OPERATORS, *source.scope.defs, "at"})
-                close = next(iter(get_close_matches(node.name, known, 1)), None)
+                known = (*functions(), *OPERATORS, *source.scope.defs, "at")
+                close = session.close(node.name, known)
                 session.report(UnknownFunction(node.name_span, node.name, close))
 
 
@@ -86,8 +85,10 @@ def _called(source: DefSource) -> Iterator[tuple[ast.Call, DefSource]]:
 
 
 def _recursion(session: Session, source: DefSource) -> None:
-    """Report a cycle of defs through this one, once a cycle; depth first, without recursion."""
-    seen = {source}
+    """Report cycles of defs below this one; depth first, each def once in a run, no recursion."""
+    if id(source) in session.explored:
+        return
+    session.explored.add(id(source))
     path = [source]
     todo = [_called(source)]
     while todo:
@@ -97,12 +98,9 @@ def _recursion(session: Session, source: DefSource) -> None:
             path.pop()
             continue
         call, callee = step
-        if callee is source:
-            cycle = frozenset(map(id, path))
-            if cycle not in session.cycles:
-                session.cycles.add(cycle)
-                session.report(DefRecursive(call.name_span, source.ast.name))
-        elif callee not in seen:
-            seen.add(callee)
+        if callee in path:
+            session.report(DefRecursive(call.name_span, callee.ast.name))
+        elif id(callee) not in session.explored:
+            session.explored.add(id(callee))
             path.append(callee)
             todo.append(_called(callee))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tensorlang.check import terms as t
-from tensorlang.check.errors.names import DefCall, DefRecursive
+from tensorlang.check.errors.names import DefCall
 from tensorlang.check.errors.types import ConditionMisplaced
 from tensorlang.check.program import Index
 from tensorlang.check.scope import Env, Frame, LayerScope, Thunk
@@ -17,10 +17,8 @@ def call_of_def(scope: LayerScope, call: ast.Call, source: DefSource, env: Env) 
     """Substitute a def; its body is opaque to sums from outside."""
     definition = source.ast
     chain = () if env.frame is None else env.frame.chain
-    if definition.name in chain:
-        if (key := f"def {definition.name}") not in scope.reported:
-            scope.reported.add(key)
-            scope.report(DefRecursive(call.name_span, definition.name))
+    if source in chain:  # reported when the def was checked
+        scope.session.errors += 1
         return t.Bad(span=call.span)
     if call.where is not None:
         scope.report(ConditionMisplaced(call.where.span, call.name))
@@ -34,7 +32,7 @@ def call_of_def(scope: LayerScope, call: ast.Call, source: DefSource, env: Env) 
         for argument in call.args or ():
             scope.expression(argument.expr, env)
         return t.Bad(span=call.span)
-    frame = Frame(source, arguments, indices, (*chain, definition.name))
+    frame = Frame(source, arguments, indices, (*chain, source))
     scope.def_calls.append(call.span)
     body = scope.expression(definition.body, Env(env.facts, frame, const=env.const))
     scope.def_calls.pop()
@@ -95,7 +93,7 @@ def _arguments(
             scope.report(DefCall(argument.span, call.name, fault, definition.name_span))
             return None
         out[argument.name] = Thunk(argument.expr, env)
-    inner = Frame(source, {}, {}, (definition.name,))
+    inner = Frame(source, {}, {}, (source,))
     for name, parameter_ in parameters.items():
         if name in out:
             continue

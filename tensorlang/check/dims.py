@@ -23,12 +23,15 @@ from tensorlang.size import Size, dynamic, product, simplest
 from tensorlang.source import Span
 from tensorlang.syntax import ast
 
+_OPEN = 200  # dims that are being found at a time
+
 
 @dataclass(slots=True, eq=False)
 class Dims:
     """The dims of a layer. `found` has those asked for so far, None where a mistake was reported.
 
-    `indices`: declared indices and their dims. `inputs`: names that only inputs bring. `lists`: dims that take the length of a const's list.
+    `indices`: declared indices and their dims. `inputs`: names that only inputs bring. `lists`:
+    dims that take the length of a const's list.
     """
 
     hypers: Mapping[str, Value | None]
@@ -44,8 +47,12 @@ class Dims:
 
     def find(self, name: str) -> Dim | None:
         """The dim of this name; None if nothing gives it a size or a mistake was reported."""
+        if name in self.bindings and name not in self.found and not self.open:
+            self._settle(name)
         if name in self.found:
             return self.found[name]
+        if len(self.open) > _OPEN:
+            return None
         if name in self.open:
             if name in self.bindings:
                 self.report(DimCycle(self.bindings[name].span, name))
@@ -60,6 +67,30 @@ class Dims:
             return None
         self.found[name] = None if size is None else Dim(name, size)
         return self.found[name]
+
+    def _settle(self, name: str) -> None:
+        """Find the dims that a dim is computed from before it; a chain may be long."""
+        path = {name: self._sources(name)}
+        while path:
+            top, sources = next(reversed(path.items()))
+            source = next(sources, None)
+            if source is None:
+                del path[top]
+                if path:
+                    self.find(top)
+            elif source in path:
+                self.report(DimCycle(self.bindings[source].span, source))
+                self.found[source] = None
+            elif source not in self.found:
+                path[source] = self._sources(source)
+
+    def _sources(self, name: str) -> Iterator[str]:
+        """Computed dims that a computed dim mentions."""
+        for node in nodes(self.bindings[name].value):
+            if isinstance(node, ast.Name | ast.SizeOf):
+                mentioned = self.root(node.id if isinstance(node, ast.Name) else node.name)
+                if mentioned is not None and mentioned in self.bindings:
+                    yield mentioned
 
     def root(self, name: str) -> str | None:
         """The dim that an index is over, None if it is declared to be over itself."""

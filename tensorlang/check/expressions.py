@@ -45,7 +45,7 @@ _COMPARISONS = {
 
 def expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
     """Resolve an expression; mistakes are reported and leave a bad term."""
-    if env.frame is not None and not _affordable(scope, env.frame.chain[-1], expr.span):
+    if env.frame is not None and not _affordable(scope, env.frame.chain[-1].ast.name, expr.span):
         return t.Bad(span=expr.span)
     scope.depth += 1
     try:

@@ -305,13 +305,14 @@ class Printer:
         if self.body is None or self.body.source is not (self.unit or self.body).source:
             return None
         body, unit = self.body, self.unit or self.body
-        if not body.start <= unit.start <= unit.end <= body.end:
+        within = body.start <= unit.start <= unit.end <= body.end
+        if not within or body.end - body.start > 200:
             return None
         text = body.source.text
         inner = f"sum[{index.name}]({text[unit.start : unit.end]})"
         whole = text[body.start : unit.start] + inner + text[unit.end : body.end]
         whole = " ".join(whole.split())
-        return f"{self.left} {whole}" if len(whole) <= 200 else None
+        return f"{self.left} {whole}"
 
 
 def holds(term: t.Term, index: Index) -> bool:

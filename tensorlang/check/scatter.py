@@ -54,7 +54,7 @@ class Gathered:
     span: Span
     slots: tuple[Axis | None, ...]
     dtype: Dtype
-    used: set[Index]
+    renaming: Renaming
     bad: bool = False
     contributions: list[Contribution] = field(default_factory=list)
 
@@ -100,8 +100,8 @@ def scatter(
         fine = False
     if mine and known is None:
         slots = tuple(left.slots) if left is not None else ()
-        used = set(left.written) if left is not None else set()
-        known = gathered[declared.name] = Gathered(op, declared.span, slots, Dtype.INT, used)
+        renaming = Renaming(set(left.written) if left is not None else set())
+        known = gathered[declared.name] = Gathered(op, declared.span, slots, Dtype.INT, renaming)
     if fine and left is not None and known is not None:
         _contribute(scope, statement, declared, left, term, known)
     elif known is not None:
@@ -244,7 +244,7 @@ def _contribute(
     own = list(left.written)
     inside = t.union(found.free for _, found, _ in left.computed)
     landing = tuple(index for index in inside if index not in left.written)
-    renaming = Renaming(known.used)
+    renaming = known.renaming
     bound, before = renaming.bind(landing)
     assert statement.scatter is not None, statement
     text = f"{declared.span.text} {statement.scatter.value}"

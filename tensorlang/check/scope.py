@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -114,7 +113,7 @@ class Frame:
     source: DefSource
     arguments: Mapping[str, Thunk]
     indices: Mapping[str, Index]
-    chain: tuple[str, ...]
+    chain: tuple[DefSource, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,8 +230,7 @@ class LayerScope:
 
     def close(self, name: str, extra: Iterable[str] = ()) -> str | None:
         """A known name that looks like this one."""
-        known = sorted({*self.names, *self.dims.names(), *extra})
-        return next(iter(get_close_matches(name, known, 1)), None)
+        return self.session.close(name, (*self.names, *self.dims.names(), *extra))
 
     def unknown(self, name: str, span: Span) -> None:
         """Report a name that nothing has, once."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import sympy
 
@@ -18,6 +19,7 @@ from tensorlang.diagnostics import Diagnostic
 from tensorlang.source import Span
 
 _DEPTH = 32  # of layers within layers
+_GUESSES = 60  # at what a misspelt name may have meant
 
 Bind = tuple[tuple[str, Value], ...]
 
@@ -47,11 +49,12 @@ class Session:
     check_def: CheckDef
     diagnostics: list[Diagnostic] = field(default_factory=list)
     errors: int = 0
+    guesses: int = 0
     seen: set[tuple[str, int, int, int, str]] = field(default_factory=set)
     done: dict[tuple[int, Bind, Form | None], Interface | None] = field(default_factory=dict)
     open: list[LayerSource] = field(default_factory=list)
     free_names: set[tuple[str, str]] = field(default_factory=set)
-    cycles: set[frozenset[int]] = field(default_factory=set)
+    explored: set[int] = field(default_factory=set)  # defs whose calls were followed
     defs: dict[int, bool] = field(default_factory=dict)
 
     def report(self, diagnostic: Diagnostic) -> None:
@@ -64,6 +67,13 @@ class Session:
         if key not in self.seen:
             self.seen.add(key)
             self.diagnostics.append(diagnostic)
+
+    def close(self, name: str, known: Iterable[str]) -> str | None:
+        """A known name that looks like this one; after some dozens of mistakes nobody is asked."""
+        self.guesses += 1
+        if self.guesses > _GUESSES:
+            return None
+        return next(iter(get_close_matches(name, sorted(set(known)), 1)), None)
 
     def free_name_of_def(self, name: str, span: Span, frame: Frame) -> None:
         """Report a name in a def's body that is none of its own, once a def."""

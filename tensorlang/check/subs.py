@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 
 import sympy
 
@@ -36,8 +35,7 @@ def _sub(scope: LayerScope, statement: ast.SubDecl) -> SubLayerInfo:
     source = scope.source.scope.layers.get(statement.layer.id)
     nothing = SubLayerInfo(statement.name, source, (), None, None, statement.span)
     if source is None:
-        known = sorted(scope.source.scope.layers)
-        close = next(iter(get_close_matches(statement.layer.id, known, 1)), None)
+        close = scope.session.close(statement.layer.id, scope.source.scope.layers)
         scope.report(UnknownLayer(statement.layer.span, statement.layer.id, close))
         return nothing
     given, where, fine = _hyper_arguments(scope, statement, source.ast)
