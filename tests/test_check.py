@@ -357,3 +357,33 @@ def test_long_sums_and_long_layers() -> None:
 def test_deep_expressions() -> None:
     nested = "exp(" * 90 + "X" + ")" * 90
     assert body("input X[n]", f"output Y[n] = {nested}")[0].count("exp") == 90
+
+
+def test_a_read_that_depends_on_an_unbound_hyperparameter_warns_until_it_is_bound() -> None:
+    source = layer("input X[n, d]", "output Y[n] = X[n, 3]", head="layer L(d):")
+    assert [found.code for found in check_spec(spec_of_text(source))] == ["W0507"]
+    assert codes(source, {"d": 3}) == ["E0501"]
+    assert body_text(check_layer(spec_of_text(source), "L", {"d": 4})) == "Y[n] = X[n, inside(3)]"
+
+
+def test_indices_over_indices_are_sizes_too() -> None:
+    program = check(
+        layer(
+            "input X[n, d]",
+            "index a in d",
+            "index b in a",
+            "dim c = b + |a'|",
+            "output Y[n, c] = X[n, 0] * c",
+        )
+    )
+    assert {dim.name: dim.size for dim in program.dims}["c"] == 8
+    assert codes(layer("input X[n, d]", "index a in b", "index b in a", "output Y[n, d] = X")) == [
+        "E0304",
+        "E0304",
+    ]
+
+
+def test_dims_may_form_a_long_chain() -> None:
+    dims = ", ".join(f"c{k} = c{k + 1} + 1" for k in range(2000)) + ", c2000 = d"
+    program = check(layer(f"dim {dims}", "input X[c0]", "output Y[c0] = X"))
+    assert program.inputs[0].axes[0].size == 2004

@@ -82,7 +82,7 @@ def _value(
         return None
     if kind is int:
         return unbound(hyper.name)
-    return sympy.Symbol(hyper.name, real=True, positive=True) if kind is float else None
+    return sympy.Symbol(hyper.name, integer=False, positive=True) if kind is float else None
 
 
 def _annotated(session: Session, hyper: ast.Hyper) -> type | None:

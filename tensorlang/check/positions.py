@@ -12,6 +12,7 @@ from tensorlang.check.errors.bounds import (
     MayBeOutside,
     NegativePosition,
     SubscriptType,
+    UnprovedRead,
 )
 from tensorlang.check.errors.dims import AxisSize
 from tensorlang.check.errors.types import Arity
@@ -202,12 +203,32 @@ def _bounded(
     if any(name not in scope.tables for name in _reads(value)):
         return Boundary.CHECKED, False
     text = " ".join(expr.span.text.split())
+    if _unbound(value, size):
+        scope.report(UnprovedRead(expr.span, text, target.name, target.axis, size))
+        return Boundary.CHECKED, False
     scope.report(
         MayBeOutside(
             expr.span, text, target.name, target.axis, size, target.declared, target.scatter
         )
     )
     return Boundary.CHECKED, False  # go on as if it were gathered
+
+
+def _unbound(value: Expr, size: Size) -> bool:
+    """Whether a hyperparameter without a value is in a position or a size."""
+    sizes = [size]
+    todo = [value]
+    while todo:
+        match todo.pop():
+            case SizeValue(found):
+                sizes.append(found)
+            case IndexValue(index):
+                sizes.append(index.dim.size)
+            case Apply(args=args):
+                todo += args
+            case _:
+                pass
+    return any(s.is_positive for part in sizes for s in getattr(part, "free_symbols", ()))
 
 
 def _reads(expr: Expr) -> list[str]:

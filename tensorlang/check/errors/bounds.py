@@ -38,6 +38,27 @@ class MayBeOutside(Diagnostic):
 
 
 @dataclass(frozen=True)
+class UnprovedRead(Diagnostic):
+    """What a bound hyperparameter may still prove."""
+
+    code = "W0507"
+    severity = "warning"
+    subscript: str
+    tensor: str
+    axis: str
+    size: Size
+
+    def message(self) -> str:
+        return (
+            f"not proved for all values: {self.subscript} lies inside axis {self.axis} "
+            f"of {self.tensor}"
+        )
+
+    def label(self) -> str:
+        return f"in 0 ... {self.size} - 1"
+
+
+@dataclass(frozen=True)
 class NegativePosition(Diagnostic):
     code = "E0502"
     axis: str
