@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import index
+from typing import SupportsIndex
 
 import sympy
 
@@ -101,8 +103,12 @@ def _plain(value: object) -> Value:
     """A value as Python callers give it: lists become tuples."""
     if isinstance(value, list | tuple):
         return tuple(_plain(item) for item in value)
-    if isinstance(value, bool | int | float | str | sympy.Expr):
+    if isinstance(value, bool | str | sympy.Expr):
         return value
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, SupportsIndex):
+        return index(value)
     return str(value)
 
 

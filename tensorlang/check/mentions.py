@@ -91,7 +91,7 @@ def _expression(root: ast.Expr, out: Mentions) -> None:
         if call.args is not None:
             out.indices.update(base(name.id) for name in index_names(slots))
             for slot in slots:
-                if isinstance(slot, ast.BindSlot):
+                if isinstance(slot, ast.BindSlot) and call.name != "at":
                     out.indices.update(base(name.id) for name in index_names((slot.right,)))
             continue
         for position, slot in enumerate(slots):

@@ -14,7 +14,6 @@ from tensorlang.check.program import (
     At,
     Axis,
     Const,
-    Dim,
     Expr,
     Group,
     Index,
@@ -301,8 +300,3 @@ def primed(index: Index, primes: int) -> Index:
     if not primes:
         return index
     return Index(index.name + "'" * primes, index.dim, index.fresh)
-
-
-def dynamic_dims(axes: Iterable[Axis]) -> dict[str, Dim]:
-    """Dims in axes by name, in order."""
-    return {index.dim.name: index.dim for axis in axes for index in axis.indices}
