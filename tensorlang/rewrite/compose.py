@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tensorlang.check.program import Boundary
 from tensorlang.dtype import Dtype
@@ -188,6 +189,28 @@ def product(expr: Scalar) -> tuple[Number, list[Scalar]]:
                 return number / below.value, factors
             return number, [*factors, App("div", (Lit(1.0, Dtype.REAL), below), Dtype.REAL)]
     return 1, [expr]
+
+
+def counted(term: Node) -> Node | None:
+    """Over an index that no factor has, a sum is a multiplication by its size."""
+    assert isinstance(term.op, Contract), term
+    mentioned = {index for read in term.reads for index in read_indices(read)}
+    kept = [i for i in range(len(term.sizes)) if i < term.rank or i in mentioned]
+    coefficient = term.op.coefficient
+    for index in term.bound:
+        size = term.sizes[index]
+        if index in mentioned:
+            continue
+        if not isinstance(size, int):
+            return None
+        coefficient = coefficient * size
+    place = {index: new for new, index in enumerate(kept)}
+    return replace(
+        term,
+        op=replace(term.op, coefficient=coefficient),
+        reads=tuple(rename_read(read, place) for read in term.reads),
+        sizes=tuple(term.sizes[index] for index in kept),
+    )
 
 
 def complete(node: Node, site: Site) -> Node:

@@ -31,7 +31,7 @@ from tensorlang.ir.nodes import (
 )
 from tensorlang.ir.reads import read_indices, rename_read
 from tensorlang.registry import functions
-from tensorlang.rewrite.compose import complete, compose, constant, is_whole, scalar_dtype
+from tensorlang.rewrite.compose import complete, compose, constant, counted, is_whole, scalar_dtype
 from tensorlang.rewrite.engine import Site
 
 _KINDS = (np.bool_, np.int64, np.float64, np.complex128)
@@ -327,7 +327,22 @@ def fold_views(node: Node, site: Site) -> Node | None:
         if composed is not None:
             reads[position] = composed
             changed = True
-    return replace(node, reads=tuple(reads)) if changed else None
+    if not changed:
+        return None
+    node = replace(node, reads=tuple(reads))
+    return _all_mentioned(node, site) if isinstance(node.op, Contract) else node
+
+
+def _all_mentioned(node: Node, site: Site) -> Node | None:
+    """The contraction, an index that no factor has any more taken out of it."""
+    assert isinstance(node.op, Contract), node
+    mentioned = {index for read in node.reads for index in read_indices(read)}
+    if mentioned.issuperset(node.bound):
+        return complete(node, site)
+    if node.op.semiring is not Semiring.SUM_PRODUCT:
+        return None
+    once = counted(node)
+    return None if once is None else complete(once, site)
 
 
 def _only_read(node: Node) -> Read | None:

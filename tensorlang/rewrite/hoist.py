@@ -7,7 +7,6 @@ the whole costs less.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import (
@@ -22,8 +21,7 @@ from tensorlang.ir.nodes import (
     Scalar,
     Semiring,
 )
-from tensorlang.ir.reads import read_indices, rename_read
-from tensorlang.rewrite.compose import complete, compose, is_whole, part, product
+from tensorlang.rewrite.compose import complete, compose, counted, is_whole, part, product
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import Factors, with_factors
 from tensorlang.rewrite.flatten import mergeable, merged
@@ -51,8 +49,8 @@ def hoist(node: Node, site: Site) -> Node | NodeId | None:
         terms = [_term(term, inner, read, site) for term in added]
         if any(term is None for term in terms):
             continue
-        counted = [_counted(with_factors(node, position, t)) for t in terms if t is not None]
-        spread = [term for term in counted if term is not None]
+        summed = [counted(with_factors(node, position, t)) for t in terms if t is not None]
+        spread = [term for term in summed if term is not None]
         if len(spread) < len(terms) or not _pays(node, read, spread, site):
             continue
         site.did("distributed over a sum, whose linear map then runs once")
@@ -131,25 +129,3 @@ def _added(node: Node, terms: list[Node], site: Site) -> Node:
         reads.append(added.reads[0] if copied else Read(site.add(added), whole))
     expr = App("add", tuple(Arg(k) for k in range(len(reads))), node.dtype)
     return Node(Pointwise(expr), tuple(reads), node.shape, node.rank, node.dtype)
-
-
-def _counted(term: Node) -> Node | None:
-    """Over an index that no factor has, a sum is a multiplication by its size."""
-    assert isinstance(term.op, Contract), term
-    mentioned = {index for read in term.reads for index in read_indices(read)}
-    kept = [i for i in range(len(term.sizes)) if i < term.rank or i in mentioned]
-    coefficient = term.op.coefficient
-    for index in term.bound:
-        size = term.sizes[index]
-        if index in mentioned:
-            continue
-        if not isinstance(size, int):
-            return None
-        coefficient = coefficient * size
-    place = {index: new for new, index in enumerate(kept)}
-    return replace(
-        term,
-        op=replace(term.op, coefficient=coefficient),
-        reads=tuple(rename_read(read, place) for read in term.reads),
-        sizes=tuple(term.sizes[index] for index in kept),
-    )
