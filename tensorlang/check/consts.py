@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sympy
 
-from tensorlang.check.axes import axes, declared_dtype, static, tensor
+from tensorlang.check.axes import axes, static, tensor
 from tensorlang.check.errors.dims import SizeOfCall, TableShape
 from tensorlang.check.errors.layers import (
     NotYet,
 )
-from tensorlang.check.errors.types import NotANumber, TargetType
+from tensorlang.check.errors.types import NotANumber
 from tensorlang.check.names import LATER_CONSTRUCTORS
 from tensorlang.check.program import (
     Axis,
@@ -18,7 +18,7 @@ from tensorlang.check.program import (
     Value,
 )
 from tensorlang.check.scope import Env, Kind, LayerScope, Tensor
-from tensorlang.check.types import BOOL, INT, REAL, SHOWN, cast, dtype_of
+from tensorlang.check.types import BOOL, INT, REAL, cast, dtype_of
 from tensorlang.check.values import called
 from tensorlang.dtype import Dtype
 from tensorlang.syntax import ast
@@ -36,8 +36,6 @@ def const(scope: LayerScope, statement: ast.ConstDecl, owned: set[int]) -> Tenso
     slots = axes(scope, declared.slots or (), "a const", ellipsis=False)
     found = None if value is None else _table(scope, statement, slots, value)
     table, dtype = (None, None) if found is None else found
-    if dtype is not None:
-        dtype = as_declared(scope, declared, dtype)
     if id(declared) not in owned:
         return tensor_of_nothing(declared)
     entered = tensor(scope, declared, Kind.CONST, slots, dtype)
@@ -51,17 +49,6 @@ def const(scope: LayerScope, statement: ast.ConstDecl, owned: set[int]) -> Tenso
 
 def tensor_of_nothing(declared: ast.Declared) -> Tensor:
     return Tensor(declared.name, Kind.CONST, (), (), (), REAL, declared.span, True)
-
-
-def as_declared(scope: LayerScope, declared: ast.Declared, found: Dtype) -> Dtype | None:
-    """The kind that a declaration asks for, if what was found can become it."""
-    if declared.dtype is None:
-        return found
-    wanted = declared_dtype(scope, declared)
-    if wanted is not None and found > wanted:
-        scope.report(TargetType(declared.span, declared.name, SHOWN[wanted], SHOWN[found]))
-        return None
-    return wanted
 
 
 _NO_LIST = object()
@@ -152,7 +139,7 @@ def const_expression(scope: LayerScope, statement: ast.ConstDecl, owned: set[int
     if not term.bad and fixed and slots is not None:
         left = tuple(index for slot in slots if slot is not None for index in slot.indices)
         body = scope.body(term, left, f"{declared.span.text} =", expr.span)
-        dtype = as_declared(scope, declared, dtype_of(body))
+        dtype = dtype_of(body)
     if id(declared) not in owned:
         return
     entered = tensor(scope, declared, Kind.CONST, slots, dtype)

@@ -33,13 +33,13 @@ def call_of_def(scope: LayerScope, call: ast.Call, source: DefSource, env: Env) 
             scope.expression(argument.expr, env)
         return t.Bad(span=call.span)
     frame = Frame(source, arguments, indices, (*chain, source))
-    scope.def_calls.append(call.span)
+    scope.def_calls.append(call)
     body = scope.expression(definition.body, Env(env.facts, frame, const=env.const))
-    scope.def_calls.pop()
     bad = body.bad
     for thunk in arguments.values():
         if not thunk.read:  # so that mistakes in what the body drops are not lost
             bad = scope.expression(thunk.expr, thunk.env).bad or bad
+    scope.def_calls.pop()
     return t.Opaque(
         span=call.span, free=body.free, dtype=body.dtype, bad=bad, name=definition.name, body=body
     )

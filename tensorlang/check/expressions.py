@@ -22,9 +22,8 @@ from tensorlang.check.operators import OPERATORS, operator
 from tensorlang.check.reads import read
 from tensorlang.check.scope import TENSORS, Env, Kind, LayerScope
 from tensorlang.check.types import ARTICLE, BOOL, INT, typed
-from tensorlang.check.values import literal, name_value, no_number, number, size_value, too_early
+from tensorlang.check.values import literal, name_value, no_number, size_value, too_early
 from tensorlang.registry import functions
-from tensorlang.source import Span
 from tensorlang.syntax import ast
 
 _DEPTH = 120  # of nested expressions after defs are substituted
@@ -45,7 +44,7 @@ _COMPARISONS = {
 
 def expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
     """Resolve an expression; mistakes are reported and leave a bad term."""
-    if env.frame is not None and not _affordable(scope, env.frame.chain[-1].ast.name, expr.span):
+    if env.frame is not None and not _affordable(scope):
         return t.Bad(span=expr.span)
     scope.depth += 1
     try:
@@ -54,7 +53,7 @@ def expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
         scope.depth -= 1
 
 
-def _affordable(scope: LayerScope, name: str, span: Span) -> bool:
+def _affordable(scope: LayerScope) -> bool:
     """Count what defs expand to; past the limit it is reported, once a statement."""
     hand = scope.statement
     hand.expanded += 1
@@ -62,7 +61,8 @@ def _affordable(scope: LayerScope, name: str, span: Span) -> bool:
         return False
     if hand.expanded > _EXPANDED or scope.depth > _DEPTH:
         hand.exhausted = True
-        scope.report(DefTooLarge(span, name))
+        outermost = scope.def_calls[0]
+        scope.report(DefTooLarge(outermost.span, outermost.name))
         return False
     return True
 
@@ -70,7 +70,7 @@ def _affordable(scope: LayerScope, name: str, span: Span) -> bool:
 def _expression(scope: LayerScope, expr: ast.Expr, env: Env) -> t.Term:
     match expr:
         case ast.Number():
-            return number(scope, expr)
+            return literal(expr.value, expr.span)
         case ast.Name():
             return name_value(scope, expr, env)
         case ast.Call():

@@ -193,7 +193,7 @@ class LayerScope:
     temporary_counts: dict[str, int] = field(default_factory=dict)
     statement: InHand = field(default_factory=InHand)
     pending_scatters: dict[str, Span] = field(default_factory=dict)
-    def_calls: list[Span] = field(default_factory=list)  # being substituted, outermost first
+    def_calls: list[ast.Call] = field(default_factory=list)  # being substituted, outermost first
     sites: int = 0
     depth: int = 0
     expression: Callable[[ast.Expr, Env], Term] = field(init=False)
@@ -211,7 +211,7 @@ class LayerScope:
         span = diagnostic.span
         library = span.source.path.startswith("std/")
         if library and self.def_calls and span.source is not self.layer.span.source:
-            diagnostic = replace(diagnostic, span=self.def_calls[0])
+            diagnostic = replace(diagnostic, span=self.def_calls[0].span)
         self.session.report(diagnostic)
 
     # --- names -----------------------------------------------------------------------------------

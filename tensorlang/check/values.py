@@ -9,7 +9,7 @@ import sympy
 from tensorlang.check import program as p
 from tensorlang.check import terms as t
 from tensorlang.check.defs import parameter
-from tensorlang.check.errors.dims import SizeOfCall, TooLarge, UnknownDim
+from tensorlang.check.errors.dims import SizeOfCall, UnknownDim
 from tensorlang.check.errors.names import UsedTooEarly, WronglyUsed
 from tensorlang.check.errors.types import (
     NotANumber,
@@ -38,17 +38,6 @@ def no_number(scope: LayerScope, span: Span, found: str) -> t.Term:
 
 
 # --- leaves --------------------------------------------------------------------------------------
-def number(scope: LayerScope, written: ast.Number) -> t.Term:
-    value, span = written.value, written.span
-    if isinstance(value, int) and value >= 2**63:
-        scope.report(TooLarge(span))
-        return t.Bad(span=span)
-    if isinstance(value, float) and math.isinf(value):
-        scope.report(TooLarge(span))
-        return t.Bad(span=span)
-    return literal(value, span)
-
-
 def literal(value: bool | int | float, span: Span) -> t.Leaf:
     dtype = dtype_of_value(value)
     return t.Leaf(span=span, dtype=dtype, expr=p.Literal(value, dtype))

@@ -96,17 +96,6 @@ class ConstReads(Diagnostic):
 
 
 @dataclass(frozen=True)
-class TargetType(Diagnostic):
-    code = "E0609"
-    name: str
-    declared: str
-    found: str
-
-    def message(self) -> str:
-        return f"{self.name} is declared {self.declared}, its right side is {self.found}"
-
-
-@dataclass(frozen=True)
 class ConditionMisplaced(Diagnostic):
     code = "E0610"
     name: str
