@@ -37,6 +37,9 @@ fmt: $(STAMP)
 bench: $(STAMP)  ## every workload against its peers, ratios of one interleaved run
 	for name in axial third_order grassmann compile_time; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
+docs: $(STAMP)  ## the pages and parts of pages that show what the compiler prints
+	$(BIN)/python -m docs.build
+
 N ?= 10000
 fuzz: $(STAMP)  ## N random programs, every target against the reference; resumes where it stopped
 	$(BIN)/python -m tests.fuzz $(N)

@@ -26,6 +26,11 @@ def to_text(explanation: Explanation) -> str:
     return "\n\n".join(_one(e, before) for e, before in _with_sub_layers(explanation))
 
 
+def own_text(explanation: Explanation) -> str:
+    """The same without the sub-layers."""
+    return _one(explanation, None)
+
+
 def _with_sub_layers(e: Explanation) -> Iterator[tuple[Explanation, Explanation | None]]:
     """It and its sub-layers, with an earlier one of the same class whose steps read the same."""
     shown: dict[str, Explanation] = {}

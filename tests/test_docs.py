@@ -17,7 +17,8 @@ from tensorlang.cli import tensorlang
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted([*ROOT.glob("grammar/*.md"), *ROOT.glob("docs/*.md")])]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-KINDS = {"tl", "python", "sh", "text", "ebnf"}
+KINDS = {"tl", "python", "py", "sh", "text", "ebnf"}  # py: generated code, shown and not run
+BESIDE = {path.name: path.read_text() for path in sorted((ROOT / "examples").glob("*.tl"))}
 
 
 def _blocks(*kinds: str) -> list[object]:
@@ -36,7 +37,7 @@ def _found(kinds: tuple[str, ...]) -> Iterator[object]:
 
 @pytest.mark.parametrize("source", _blocks("tl"))
 def test_a_tl_block_is_a_correct_file(source: str) -> None:
-    found = check_spec(spec_of_text(source))
+    found = check_spec(spec_of_text(source, files=BESIDE))
     assert [d.message() for d in found if d.severity == "error"] == []
 
 
