@@ -18,7 +18,9 @@ from tensorlang.explanation_text import to_rich, to_text
 from tensorlang.explanation_words import count_text, how, slot_names, step_name
 from tensorlang.ir.nodes import Call
 from tensorlang.ir.svg import to_svg
-from tensorlang.plan.plan import AnyStep, ProjectionsStep, Region, Step
+from tensorlang.plan.fuse import attention_problem
+from tensorlang.plan.plan import AnyStep, AttentionStep, ProjectionsStep, Region, Step
+from tensorlang.plan.rows import alone
 from tensorlang.plan.text import threshold_text
 from tensorlang.requests import BadRequest, BadShape
 from tensorlang.size import Size
@@ -98,10 +100,12 @@ class Row:
     """One planned step: what it defines, how it is computed, what that costs, which lines it is.
 
     A call's cost is the sub-layer's. `bytes` is None inside a kernel: values stay on the chip.
+    `why` tells the steps of a region apart that is not fused for several reasons.
     """
 
     name: str
     how: str
+    why: str
     flops: Count
     bytes: Count | None
     spans: tuple[Span, ...]
@@ -307,7 +311,8 @@ class Explanation:
                 flops, bytes_ = flops + cost.flops, bytes_ + cost.bytes
             moved = None if fused else cost.bytes
             words = how(step, self.scope, self._names)
-            rows.append(Row(step_name(step), words, cost.flops, moved, spans_of(step)))
+            why = _why(step, region.reason.split("; "))
+            rows.append(Row(step_name(step), words, why, cost.flops, moved, spans_of(step)))
         return Part(
             region.backend, region.reason, flops, bytes_, tuple(rows), self._choices(region)
         )
@@ -345,6 +350,7 @@ class Explanation:
                 {
                     "name": row.name,
                     "how": row.how,
+                    "why": row.why,
                     "flops": plain(row.flops),
                     "bytes": None if row.bytes is None else plain(row.bytes),
                     "lines": list(lines_of(row.spans)),
@@ -382,6 +388,20 @@ def spans_of(step: AnyStep) -> tuple[Span, ...]:
     if isinstance(step, ProjectionsStep):
         return tuple(span for projection in step.projections for span in projection.spans)
     return step.spans
+
+
+def _why(step: AnyStep, reasons: Sequence[str]) -> str:
+    """Which of a region's reasons is that of a step."""
+    if len(reasons) == 1:
+        return ""
+    match step:
+        case ProjectionsStep():
+            found = next((reason for reason in reasons if "matrix products" in reason), None)
+        case AttentionStep():
+            found = f"attention: {attention_problem(step)}"
+        case Step():
+            found = alone(step) or next((r for r in reasons if "nothing to fuse" in r), None)
+    return found if found is not None and found in reasons else ""
 
 
 def _axis(indices: Sequence[Any]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from tensorlang.explanation import Explanation, Part
+    from tensorlang.explanation import Explanation, Part, Row
 
 _LONGEST_LINE = 88
 _ALIGNED = 26  # names longer than this push their line's columns out
@@ -60,10 +60,10 @@ def _as_before(e: Explanation) -> str:
 
 def _part_lines(e: Explanation, number: int, part: Part) -> Iterator[str]:
     """A region's heading where there are several, then its steps under the lines they compute."""
-    if len(e.parts) > 1 or part.backend != "torch":
-        yield f"    {number}. {part.backend}: {part.reason}"
+    if _headed(e):
+        yield f"    {number}. {part.backend}: {_because(part)}"
         yield f"       {count_text(part.flops)} flops, {count_text(part.bytes)} bytes"
-    cells = [(row.name, row.how, _flops(row.flops), _bytes(row.bytes)) for row in part.rows]
+    cells = [(row.name, _told(row), _flops(row.flops), _bytes(row.bytes)) for row in part.rows]
     name = min(max((len(c[0]) for c in cells), default=0), _ALIGNED)
     how = min(max((len(c[1]) for c in cells), default=0), _WIDEST)
     flops = max((len(c[2]) for c in cells), default=0)
@@ -177,12 +177,12 @@ def _steps_table(e: Explanation) -> Table:
     table.add_column("FLOPs", justify="right")
     table.add_column("bytes", justify="right")
     for number, part in enumerate(e.parts, 1):
-        if len(e.parts) > 1 or part.backend != "torch":
+        if _headed(e):
             table.add_section()
             style = "bold cyan" if part.backend == "torch" else "bold magenta"
             table.add_row(
                 Text(f"{number}. {part.backend}", style=style),
-                Text(part.reason, style=style),
+                Text(_because(part), style=style),
                 _flops(part.flops),
                 _bytes(part.bytes),
             )
@@ -192,7 +192,7 @@ def _steps_table(e: Explanation) -> Table:
             if lines != before:
                 table.add_row("", Text("\n".join(lines), style="dim"))
                 before = lines
-            table.add_row(Text(row.name), Text(row.how), _flops(row.flops), _bytes(row.bytes))
+            table.add_row(Text(row.name), Text(_told(row)), _flops(row.flops), _bytes(row.bytes))
     return table
 
 
@@ -212,6 +212,19 @@ def source_lines(e: Explanation, spans: Sequence[Span]) -> tuple[str, ...]:
         short = text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
         out.append(f"{'' if path == own else path + ':'}{number} | {short}")
     return tuple(out)
+
+
+def _headed(e: Explanation) -> bool:
+    """Whether regions are worth a line: not where all is one region of plain torch."""
+    return len(e.parts) > 1 or e.target != "torch"
+
+
+def _because(part: Part) -> str:
+    return "each step for its own reason" if any(row.why for row in part.rows) else part.reason
+
+
+def _told(row: Row) -> str:
+    return f"{row.how}; {row.why}" if row.why else row.how
 
 
 def compact(count: Count) -> str:

@@ -195,6 +195,17 @@ def test_the_triton_target_says_which_lines_became_which_kernel() -> None:
     assert sum(part.flops for part in explained.parts) == explained.totals.flops
 
 
+def test_the_triton_target_says_of_every_line_why_it_stays_with_torch() -> None:
+    compiled = tl.compile(EXAMPLES / "message_passing.tl", target="triton")
+    explained = explain_compiled(compiled, "MessagePassing")
+    why = {row.name: row.why for part in explained.parts[:1] for row in part.rows}
+    assert why["M_term"] == "shifted, fixed and gathered reads stay with torch"
+    assert why["M_dot"] == "matrix products stay with torch (cuBLAS)"
+    text = str(explained)
+    assert "1. torch: each step for its own reason" in text
+    assert "X gathered at src; shifted, fixed and gathered reads stay with torch" in text
+
+
 # --- forms ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["grassmann", "digits", "message_passing", "third_order"])
 @pytest.mark.parametrize("target", ["torch", "triton"])
