@@ -179,8 +179,8 @@ def _constants(
                 master = file.fresh(f"_{class_name}{buffer}".upper())
                 found[array] = _Constant(buffer, master, array, leaf.dtype)
                 text, needs = expression(array.value)
-                if needs:
-                    file.require("_float64")
+                if needs is not None:
+                    file.require(needs)
                 file.constant(f"{master} = {text}")
             slots[signature][slot] = f"self.{found[array].buffer}"
     return list(found.values()), slots

@@ -18,15 +18,17 @@ def dtype_text(array: Array) -> str:
     return _DTYPES[array.dtype.kind]
 
 
-def expression(array: Array) -> tuple[str, bool]:
-    """(an expression for the exact value, whether it needs `_float64`)."""
+def expression(array: Array) -> tuple[str, str | None]:
+    """(an expression for the exact value, the printed function that it calls)."""
     formula = _formula(array)
     if formula is not None:
-        return formula, False
+        return formula, None
     dtype = dtype_text(array)
     if array.size <= 24:
-        return f"torch.tensor({array.tolist()!r}, dtype={dtype})".replace("inf", "torch.inf"), False
-    return f"_float64(\n{_text(array)}, {tuple(array.shape)!r}, {dtype})", True
+        return f"torch.tensor({array.tolist()!r}, dtype={dtype})".replace("inf", "torch.inf"), None
+    if (sparse := _sparse(array)) is not None:
+        return sparse, "_sparse"
+    return f"_float64(\n{_text(array)}, {tuple(array.shape)!r}, {dtype})", "_float64"
 
 
 def _formula(array: Array) -> str | None:
@@ -48,7 +50,40 @@ def _formula(array: Array) -> str | None:
     square = array.ndim == 2 and array.shape[0] == array.shape[1] > 2
     if square and array.dtype.kind in "if" and np.array_equal(array, np.eye(array.shape[0])):
         return f"torch.eye({array.shape[0]}, dtype={dtype})"
-    return None
+    return _one_hot(array)
+
+
+def _one_hot(array: Array) -> str | None:
+    """A matrix with a single 1 in each row."""
+    if array.ndim != 2 or array.dtype.kind not in "if":
+        return None
+    if not np.array_equal(np.sort(array, 1)[:, :-1], np.zeros_like(array[:, :-1])):
+        return None
+    if not np.all(array.max(1) == 1):
+        return None
+    rows, width = array.argmax(1), array.shape[1]
+    for k in (0, 1):
+        for diagonal in (0, 1):
+            if np.array_equal(rows, np.triu_indices(width, diagonal)[k]):
+                index = f"torch.triu_indices({width}, {width}, {diagonal})[{k}]"
+                return f"F.one_hot({index}, {width}).to({dtype_text(array)})"
+    index = f"torch.tensor({rows.tolist()!r})"
+    return f"F.one_hot({index}, {width}).to({dtype_text(array)})"
+
+
+def _sparse(array: Array) -> str | None:
+    """Few cells that are not 0, all alike or few enough to list."""
+    flat = array.reshape(-1)
+    (cells,) = np.nonzero(flat)
+    values = flat[cells]
+    if 4 * cells.size > flat.size or array.dtype.kind == "c":
+        return None
+    shown = repr(values.tolist())
+    if np.all(values == values[0]):
+        shown = repr(values[0].item())
+    elif cells.size > 64:
+        return None
+    return f"_sparse({tuple(array.shape)!r}, {cells.tolist()!r}, {shown}, {dtype_text(array)})"
 
 
 def _text(array: Array) -> str:

@@ -60,11 +60,8 @@ def _value(body: Body, node: Node, bias: str | None, ordered: bool) -> Operand:
             shown = _number(node.op.coefficient)
             repeated = product(node.sizes[i] for i in node.bound)
             text = shown if repeated == 1 else f"{shown} * {_size(body, repeated)}"
-            return contiguous(
-                f"torch.full((), {text}, dtype={body.dtype_text(node.dtype)}, device={body.device})",
-                (),
-                node.dtype,
-            )
+            place = f"dtype={body.dtype_text(node.dtype)}, device={body.device}"
+            return contiguous(f"torch.full((), {text}, {place})", (), node.dtype)
         case [single]:
             bound = [i for i in node.bound if i in single.labels]
             if bound and bound == list(node.bound) and _is_mean(node):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -54,28 +55,32 @@ def emit(
     file = File(header, tuple(classes.values()))
     foreign: Foreign | None = None if kernels is None else kernels.call
     texts = [class_text(file, unit, classes, options, foreign) for unit in units]
-    parts = ["\n".join(docstring(header.rstrip() + "\n", 0)), _imports(file, kernels)]
-    if file.constants and any("_float64" in text for text in file.constants):
-        parts.append(_function(file, "_float64"))
+    parts = [_function(name) for name in _BEFORE if name in file.functions]
     if file.constants:
         parts.append("\n".join(line for text in file.constants for line in _constant(text)))
     if kernels is not None and (code := kernels.module_code().strip("\n")):
         parts.append("\n" + code)
     parts += [f"\n{text}" for text in texts]
-    functions = [name for name in FUNCTIONS if name in file.functions and name != "_float64"]
+    functions = [name for name in FUNCTIONS if name in file.functions and name not in _BEFORE]
     parts += ["\n" + FUNCTIONS[name].strip("\n") for name in functions]
     parts += [f"\n{text}" for text in file.texts]
     parts += _own(file)
     listed = ", ".join(f"{name!r}: {classes[name]}" for name in classes)
     parts.append("\n" + "\n".join(statement(f"LAYERS = {{{listed}}}", 0)).replace("'", '"'))
-    return "\n\n".join(parts) + "\n"
+    body = "\n\n".join(parts)
+    head = "\n".join(docstring(header.rstrip() + "\n", 0))
+    return f"{head}\n\n{_imports(file, kernels, body)}\n\n{body}\n"
+
+
+_BEFORE = ("_float64", "_sparse")  # functions that constants call when the file is loaded
 
 
 def _own(file: File) -> list[str]:
-    return [f"\n{text}" if text.startswith(("def ", "@")) else text for text in file.own]
+    """Functions of the file, and the operators that use them."""
+    return [f"\n{text}" for text in file.own]
 
 
-def _function(file: File, name: str) -> str:
+def _function(name: str) -> str:
     return "\n" + FUNCTIONS[name].strip("\n")
 
 
@@ -89,16 +94,14 @@ def _constant(text: str) -> list[str]:
     return [head, *(line[4:] for line in literal), f"    ({rest.rstrip(')')}", ")"]
 
 
-def _imports(file: File, kernels: KernelPrinter | None) -> str:
+def _imports(file: File, kernels: KernelPrinter | None, body: str) -> str:
     plain = sorted(line for line in file.imports if line.startswith("import "))
     froms = sorted(line for line in file.imports if line.startswith("from "))
     lines = ["from __future__ import annotations", ""]
     if plain or froms:
         lines += [*plain, *froms, ""]
-    lines += [
-        "import torch",
-        "from torch import Tensor, nn",
-        "from torch.nn import functional as F",
-    ]
+    lines += ["import torch", "from torch import Tensor, nn"]
+    if re.search(r"\bF\.", body):
+        lines.append("from torch.nn import functional as F")
     more = [] if kernels is None else [line for line in kernels.imports() if line not in lines]
     return "\n".join([*lines, *more])

@@ -21,6 +21,8 @@ from tensorlang.backends.torch.names import (
     identifier,
     quoted,
 )
+from tensorlang.backends.torch.norms import Norm, norms, printed
+from tensorlang.backends.torch.numbers import numbers, with_numbers
 from tensorlang.backends.torch.operand import Operand, Value, permuted
 from tensorlang.backends.torch.pointwise import pointwise
 from tensorlang.backends.torch.projections import projections
@@ -193,6 +195,8 @@ class _Steps:
         self.fusion = Fusion({}, {})
         self.absorbed: frozenset[Slot] = frozenset()
         self.defined: dict[Slot, Step] = {}
+        self.norms: dict[Slot, Norm] = {}
+        self.numbers: dict[Slot, nodes.Scalar] = {}
 
     def region(self, region: Region) -> None:
         if region.backend != "torch" and self.method.foreign is not None:
@@ -311,11 +315,16 @@ class _Steps:
         kept = (*outputs, *self.plan.outputs)
         self.defined = {step.out: step for step in steps if isinstance(step, Step)}
         self.absorbed = unprinted(steps, kept)
+        self.norms = norms(steps, kept, self.body.values)
+        self.absorbed |= {slot for norm in self.norms.values() for slot in norm.absorbed}
+        self.numbers = numbers(steps, kept)
         self.fusion = biases(steps, kept, self.body.values)
         last: tuple[str, ...] = ()
         done: set[Slot] = set()
         for place, step in enumerate(steps):
             if isinstance(step, Step) and (step.out in self.absorbed or step.out in done):
+                continue
+            if isinstance(step, Step) and step.out in self.numbers:
                 continue
             spans = _spans(step)
             text = self._comment_lines(spans)
@@ -354,7 +363,7 @@ class _Steps:
         if alias is not None:
             body.values[step.out] = body.values[alias]
             return
-        node = self.fusion.nodes.get(step.out, node)
+        node = with_numbers(self.fusion.nodes.get(step.out, node), self.numbers)
         match node.op:
             case nodes.Contract():
                 bias = self.fusion.vectors.get(step.out)
@@ -362,6 +371,8 @@ class _Steps:
                     *self.plan.outputs,
                 )
                 operand = contract(body, node, bias, ordered=not fixed)
+            case nodes.Pointwise() if step.out in self.norms:
+                operand = printed(body, self.norms[step.out], node.rank)
             case nodes.Pointwise():
                 operand = pointwise(body, node, step.name)
             case nodes.Reduce():

@@ -16,6 +16,8 @@ def statement(text: str, indent: int) -> list[str]:
     name, rest = _assigned(text)
     if name is not None and (chain := _operators(name, rest, indent)) is not None:
         return chain
+    if (fluent := _fluent(name or "", rest, indent)) is not None:
+        return fluent
     split = _last_bracket(text)
     if split is None:
         return [margin + text]
@@ -23,10 +25,31 @@ def statement(text: str, indent: int) -> list[str]:
     head, body, tail = text[: start + 1], text[start + 1 : end], text[end:]
     if not body.strip():
         return [margin + text]
-    return [margin + head, *_body(body, indent + 4), margin + tail]
+    exploded = text[start] == "{"
+    return [margin + head, *_body(body, indent + 4, exploded), margin + tail]
 
 
-def _body(body: str, indent: int) -> list[str]:
+def _fluent(first: str, text: str, indent: int) -> list[str] | None:
+    """A chain of two or more calls of methods on a call, one to a line."""
+    cuts, depth = [0], 0
+    for place, char in _code(text):
+        if char in _OPEN:
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+        elif char == "." and depth == 0 and place and text[place - 1] == ")":
+            cuts.append(place)
+        elif depth == 0 and not (char.isalnum() or char in "._"):
+            return None
+    if len(cuts) < 3:
+        return None
+    parts = [text[a:b] for a, b in pairwise([*cuts, len(text)])]
+    lines = [line for part in parts for line in statement(part, indent + 4)]
+    margin = " " * indent
+    return [f"{margin}{first}(", *lines, f"{margin})"]
+
+
+def _body(body: str, indent: int, exploded: bool = False) -> list[str]:
     margin = " " * indent
     parts = _commas(body)
     if len(parts) == 1:
@@ -35,7 +58,8 @@ def _body(body: str, indent: int) -> list[str]:
             return [margin + whole]
         return _operators("", whole, indent, bracketed=True) or statement(whole, indent)
     one_line = ", ".join(parts)
-    if indent + len(one_line) <= WIDTH and not body.rstrip().endswith(","):
+    fits = indent + len(one_line) <= WIDTH and not exploded
+    if fits and not body.rstrip().endswith(","):
         return [margin + one_line]
     out: list[str] = []
     for part in parts:

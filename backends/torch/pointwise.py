@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from tensorlang.backends.torch.body import Body
+from tensorlang.backends.torch.numbers import reciprocal
 from tensorlang.backends.torch.operand import Operand, aligned, contiguous
 from tensorlang.backends.torch.reads import read_operand
 from tensorlang.backends.torch.sizes import (
@@ -159,8 +160,13 @@ class _Printer:
         return Code(text, PRIMARY, code.labels, code.dtype)
 
     def _combined(self, app: App) -> Code:
+        """The code of an application, its arguments' first."""
+        if app.function in ("and", "or"):
+            app = replace(app, args=self._joined(app.function, app.args))
         if app.function == "add":
             return self._sum(app)
+        if app.function == "mul" and any(reciprocal(arg) is not None for arg in app.args):
+            return self.code(_quotient(app))
         args = [self.code(arg) for arg in app.args]
         row = self.functions[app.function]
         if not any(arg.tensor for arg in args):
@@ -176,6 +182,9 @@ class _Printer:
         def made(text: str, precedence: int) -> Code:
             return Code(text, precedence, labels, app.dtype, tensor, depth)
 
+        if app.function == "sqrt" and not tensor:
+            return made(_power(args[0].at(PRIMARY), "0.5"), POWER)
+
         match app.function:
             case "mul":
                 return self._product(args, app.dtype)
@@ -188,7 +197,7 @@ class _Printer:
             case "mod":
                 return made(f"{args[0].at(PRODUCT)} % {args[1].at(UNARY)}", PRODUCT)
             case "pow":
-                return made(f"{args[0].at(PRIMARY)} ** {args[1].at(UNARY)}", POWER)
+                return made(_power(args[0].at(PRIMARY), args[1].at(UNARY)), POWER)
             case "and" | "or":
                 operator = " & " if app.function == "and" else " | "
                 return made(operator.join(arg.at(SUM) for arg in args), BITS)
@@ -200,6 +209,16 @@ class _Printer:
             case "where":
                 return self._where(args, app.dtype, labels, depth)
         return self._spelled(row, args, app.dtype, labels, depth)
+
+    def _joined(self, function: str, args: Sequence[Scalar]) -> tuple[Scalar, ...]:
+        """Conditions of the same kind inside conditions, taken out."""
+        out: list[Scalar] = []
+        for arg in args:
+            if isinstance(arg, App) and arg.function == function and self.uses[arg] == 1:
+                out.extend(self._joined(function, arg.args))
+            else:
+                out.append(arg)
+        return tuple(out)
 
     def _sum(self, app: App) -> Code:
         row = self.functions["add"]
@@ -217,6 +236,9 @@ class _Printer:
             first = signs.index(False)
             codes.insert(0, codes.pop(first))
             signs.insert(0, signs.pop(first))
+        if len(codes) > 1 and any(code.text != "0.0" for code in codes):
+            kept = [k for k, code in enumerate(codes) if code.text != "0.0"]
+            codes, signs = [codes[k] for k in kept], [signs[k] for k in kept]
         numbers = [(c, s) for c, s in zip(codes, signs, strict=True) if not c.tensor]
         others = [(c, s) for c, s in zip(codes, signs, strict=True) if c.tensor]
         if others and not others[0][1] and len(numbers) < len(codes):
@@ -238,7 +260,10 @@ class _Printer:
         return self._named(code)
 
     def _product(self, args: Sequence[Code], dtype: Dtype) -> Code:
-        args = sorted(args, key=lambda arg: arg.tensor)  # numbers first
+        if not any(arg.tensor for arg in args) and any(arg.text == "0.0" for arg in args):
+            return Code("0.0", PRIMARY, frozenset(), dtype, tensor=False)
+        # numbers first, of these the literals
+        args = sorted(args, key=lambda arg: (arg.tensor, not arg.tensor and not _is_literal(arg)))
         total: Code | None = None
         for start in range(0, len(args), LONGEST):
             chunk = list(args[start : start + LONGEST])
@@ -313,7 +338,9 @@ class _Printer:
 
         It does not for a zero divisor, and sizes may be zero.
         """
-        if function in ("mul", "neg"):
+        if function in ("mul", "neg", "sqrt"):
+            return list(args)
+        if function == "pow" and not args[1].text.startswith("-"):
             return list(args)
         if function in ("div", "floordiv", "mod") and args[1].text.lstrip("-")[0] in "123456789":
             return list(args)
@@ -399,6 +426,25 @@ def _signed_sum(pairs: Sequence[tuple[Code, bool]], dtype: Dtype) -> Code:
         any(code.tensor for code in codes),
         1 + max(code.depth for code in codes),
     )
+
+
+def _power(base: str, exponent: str) -> str:
+    """Without spaces where both are short, as a formatter has it."""
+    short = base.replace(".", "").isidentifier() and " " not in exponent and "(" not in exponent
+    return f"{base}**{exponent}" if short else f"{base} ** {exponent}"
+
+
+def _quotient(app: App) -> App:
+    """a * (1 / b) as a / b."""
+    below = [y for arg in app.args if (y := reciprocal(arg)) is not None]
+    above = [arg for arg in app.args if reciprocal(arg) is None] or [Lit(1.0, app.dtype)]
+    top = above[0] if len(above) == 1 else App("mul", tuple(above), app.dtype)
+    bottom = below[0] if len(below) == 1 else App("mul", tuple(below), app.dtype)
+    return App("div", (top, bottom), app.dtype)
+
+
+def _is_literal(code: Code) -> bool:
+    return code.text.lstrip("-")[:1].isdigit() and " " not in code.text
 
 
 def _literal(value: bool | int | float | complex, dtype: Dtype) -> Code:

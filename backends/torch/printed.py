@@ -148,6 +148,15 @@ def _float64(text: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     data = bytearray(base64.b64decode(text))
     return torch.frombuffer(data, dtype=dtype).reshape(shape)
 ''',
+    "_sparse": '''
+def _sparse(
+    shape: tuple[int, ...], cells: list[int], values: float | list[float], dtype: torch.dtype
+) -> Tensor:
+    """A constant that is 0 but for some cells, numbered row-major."""
+    out = torch.zeros(math.prod(shape), dtype=dtype)
+    out[torch.tensor(cells)] = torch.as_tensor(values, dtype=dtype)
+    return out.reshape(shape)
+''',
     "_attention_in_blocks": '''
 def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """An operator for softmax(scale * q @ k.mT) @ v over the keys that `allowed` says.
@@ -254,6 +263,7 @@ IMPORTS: dict[str, tuple[str, ...]] = {
     "_attention_in_blocks": ("import functools", "from collections.abc import Callable"),
     "_one_by_one": ("from collections.abc import Callable",),
     "_float64": ("import base64",),
+    "_sparse": ("import math",),
 }
 
 
