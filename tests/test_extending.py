@@ -1,0 +1,89 @@
+"""The package of docs/extending.md, its files as printed there, found by its entry points."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text()
+FILE = re.compile(r"^```python\n# (tensorlang_extras/\w+\.py)\n(.*?)^```", re.M | re.S)
+POINTS = re.compile(r"^```text\n(\[project\.entry-points.*?)^```", re.M | re.S)
+LAYER = re.compile(r"^```text\n(layer Extra.*?)^```", re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the package and its metadata, as pip would leave them."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "tensorlang_extras").mkdir()
+    (folder / "tensorlang_extras" / "__init__.py").touch()
+    for name, text in FILE.findall(PAGE):
+        (folder / name).write_text(text)
+    metadata = folder / "tensorlang_extras-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tensorlang_extras\nVersion: 1\n"
+    )
+    (points,) = POINTS.findall(PAGE)
+    points = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", points).replace('"', "")
+    (metadata / "entry_points.txt").write_text(points)
+    (layer,) = LAYER.findall(PAGE)
+    (folder / "extra.tl").write_text(layer)
+    return folder
+
+
+def _run(package: Path, *command: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=package, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_page_has_the_files(package: Path) -> None:
+    names = {path.name for path in (package / "tensorlang_extras").glob("*.py")}
+    assert names == {"__init__.py", "mish.py", "lecun.py", "outline.py"}
+
+
+def test_the_function_and_the_initialiser_work_in_every_target(package: Path) -> None:
+    checked = """
+import torch, tensorlang as tl
+from tensorlang.verification import verify
+report = verify("extra.tl", bind={"d": 3, "f": 5})
+assert report.ok, str(report)
+assert [f.target for f in report.findings] == ["torch", "torch", "triton", "triton"]
+layer = tl.load("extra.tl").Extra(d=400, f=300)
+print(float(layer.W.detach().std()))
+"""
+    assert float(_run(package, "-c", checked)) == pytest.approx(2 * 400**-0.5, rel=0.02)
+
+
+def test_the_derivative_of_the_function_is_that_of_torch(package: Path) -> None:
+    checked = """
+import numpy as np, torch
+from pathlib import Path
+import tensorlang as tl
+from tensorlang import registry
+row = registry.functions()["mish"]
+Path("slope.tl").write_text(
+    "layer S():\\n    input x[n]\\n    output Y[n] = " + row.derivative[0] + "\\n")
+x = torch.linspace(-20, 20, 41, dtype=torch.float64, requires_grad=True)
+torch.nn.functional.mish(x).sum().backward()
+np.testing.assert_allclose(tl.reference(tl.load("slope.tl").S())(x.detach()), x.grad, atol=1e-12)
+"""
+    _run(package, "-c", checked)
+
+
+def test_the_target_is_found_by_its_name(package: Path) -> None:
+    printed = _run(
+        package, "-m", "tensorlang", "compile", "extra.tl", "--target", "outline", "-o", "-"
+    )
+    assert "# Extra" in printed
+    assert "- `Y` [..., 32] from" in printed
+    assert "target='outline'" in printed
