@@ -117,8 +117,8 @@ def _affine(expr: Expr) -> tuple[dict[Index, int], Size] | None:
                 if form is None or form[0]:
                     return None
                 sizes.append(simplest(form[1]))
-            value = _fixed(function, sizes)
-            return None if value is None else ({}, value)
+            made = _fixed(function, sizes)
+            return None if made is None else ({}, made)
         case _:
             return None
 
@@ -185,7 +185,7 @@ class _Reader:
     def poly(self, expr: Expr) -> Poly:
         match expr:
             case Literal(value):
-                return constant(int(value)) if _whole(value) else self.opaque(expr)
+                return constant(int(value.real)) if _whole(value) else self.opaque(expr)
             case IndexValue(index):
                 return self.index(index)
             case SizeValue(size):

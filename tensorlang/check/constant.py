@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, assert_never
+from typing import Literal, TypeAlias, assert_never
 
 import sympy
 
@@ -32,7 +32,7 @@ from tensorlang.source import Span
 from tensorlang.syntax import ast
 
 Mode = Literal["size", "value"]
-Number = int | float | sympy.Expr
+Number: TypeAlias = int | float | sympy.Expr
 Report = Callable[[Diagnostic], None]
 
 _BITS = 256  # of an int on the way; a result has 63 and a sign
