@@ -1,4 +1,4 @@
-"""docs/errors.md: every diagnostic with what it means and a wrong program of tests/errors."""
+"""docs/errors.md: every diagnostic with a wrong program of tests/errors and what is said of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tensorlang.requests import binds
 PROGRAMS = Path(__file__).parent.parent / "tests" / "errors"
 BIND = re.compile(r"^# bind (\w+):(.*)$", re.MULTILINE)
 COMMA = re.compile(r",(?![^\[]*\])")  # outside of lists
-LONGEST = 1500  # characters of an example
+LONGEST = 600  # characters of an example that are shown
 
 AREAS = {
     "E01": "Text and syntax",
@@ -57,10 +57,7 @@ def errors_page() -> str:
 
 
 def _section(kind: type[Diagnostic], example: tuple[str, str] | None) -> str:
-    words = " ".join((kind.__doc__ or "").split())
     lines = [f"### {kind.code} {kind.__name__}", ""]
-    if not words.startswith(f"{kind.__name__}("):  # what dataclass writes where there is none
-        lines += [words, ""]
     if example is not None:
         program, said = example
         lines += ["```text", program.rstrip(), "```", "", "```text", said, "```", ""]
@@ -75,8 +72,10 @@ def _shown() -> dict[type[Diagnostic], tuple[str, str]]:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             text = "(bytes that are no text)"
-        if len(text) > LONGEST or "\0" in text or "\n```" in text:
+        if "\0" in text or "\n```" in text:
             continue
+        if len(text) > LONGEST:
+            text = text[:LONGEST].rpartition("\n")[0] + "\n…"
         for diagnostic in diagnose(path):
             said = render(diagnostic)
             kind = type(diagnostic)

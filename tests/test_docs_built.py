@@ -33,4 +33,3 @@ def test_splicing_needs_both_marks_once() -> None:
     assert spliced("a <!-- x -->\nold<!-- end x --> b", "x", "new\n").count("new") == 1
     with pytest.raises(AssertionError, match="marks"):
         spliced("no marks", "x", "new")
-
