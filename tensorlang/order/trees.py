@@ -26,7 +26,7 @@ Tree = tuple[tuple[int, int], ...]
 _ITEM = 4.0
 _MOST_ALL = 4  # operands whose trees are all priced
 _MOST_DP_ALONE = 6  # … for which dynamic programming leaves random search nothing to find
-_MOST_DP = 9
+_MOST_DP = 8
 _COMBOS = ("flops", "size", "combo-16", "combo-64", "combo-256")
 
 
@@ -152,7 +152,7 @@ def _paths(product: Product, sizes: dict[int, int]) -> Iterator[Sequence[tuple[i
     inputs, output = list(product.operands), product.output
     sizes = {index: max(2, size) for index, size in sizes.items()}
     if len(inputs) <= _MOST_DP:
-        for combo in _COMBOS:
+        for combo in _COMBOS if len(inputs) <= _MOST_DP_ALONE else _COMBOS[:1]:
             yield DynamicProgramming(minimize=combo, search_outer=True)(inputs, output, sizes)
     yield greedy(inputs, output, sizes)
     if len(inputs) <= _MOST_DP_ALONE:

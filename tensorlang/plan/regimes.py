@@ -1,13 +1,14 @@
 """Which trees for which sizes: candidates priced on a grid, a few kept, thresholds fitted.
 
-As few as stay within 15 % of the best on 95 % of the grid, at most four.
+Two, or one, that stay within 15 % of the best on 95 % of the grid; up to four where two lose half.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from tensorlang.options import Options
@@ -20,8 +21,11 @@ Trees = tuple[Tree, ...]
 Choice = tuple[tuple[Threshold, ...], Trees]
 
 _MOST = 4
+_USUAL = 2
 _SLACK = 1.15
+_SLACK_BEYOND = 1.5  # what a third and a fourth regime must mend: code to read has a cost too
 _SHARE = 0.95
+_FEW_NAMES = 4  # sizes whose products are all tried as thresholds; of more only pairs
 _MOST_TREES = 6  # distinct trees of one product that are carried
 
 
@@ -90,7 +94,8 @@ def _cover(seconds: list[list[float]]) -> list[int]:
     now = [float("inf")] * count
     kept: list[int] = []
     while len(kept) < _MOST:
-        near = sum(now[p] <= _SLACK * least[p] for p in range(count))
+        slack = _SLACK if len(kept) < _USUAL else _SLACK_BEYOND
+        near = sum(now[p] <= slack * least[p] for p in range(count))
         if near >= _SHARE * count:
             break
 
@@ -115,23 +120,23 @@ def _fitted(
     left = list(range(len(points)))
     out: list[tuple[int, tuple[Threshold, ...]]] = []
     rest = list(kept)
+    loss = {k: [_loss(k, p, seconds) for p in range(len(points))] for k in kept}
     while len(rest) > 1 and left:
-        found = None
+        cuts = []
         for k in rest:
-            others = [other for other in rest if other != k]
-            gain = [_loss(k, p, seconds) - min(_loss(o, p, seconds) for o in others) for p in left]
-            for threshold, inside in _cuts([points[p] for p in left], names):
-                total = sum(g for g, here in zip(gain, inside, strict=True) if here)
-                if found is None or total < found[0] - 1e-9:
-                    found = (total, k, threshold, inside)
-        if found is None or found[0] > -1e-6:
+            others = [loss[other] for other in rest if other != k]
+            gain = [loss[k][p] - min(row[p] for row in others) for p in left]
+            cut = _best_cut([points[p] for p in left], gain, names)
+            if cut is not None:
+                cuts.append((cut.gain, k, cut))
+        gained, k, cut = min(cuts, key=lambda entry: entry[0], default=(0.0, -1, None))
+        if cut is None or gained > -1e-6:
             break
-        _, k, threshold, inside = found
-        out.append((k, (threshold,)))
+        out.append((k, (cut.threshold,)))
         rest.remove(k)
-        left = [p for p, here in zip(left, inside, strict=True) if not here]
+        left = [p for p in left if not cut.holds(points[p])]
     everywhere = left or range(len(points))
-    last = min(rest, key=lambda k: sum(_loss(k, p, seconds) for p in everywhere))
+    last = min(rest, key=lambda k: sum(loss[k][p] for p in everywhere))
     out.append((last, ()))
     return out
 
@@ -142,22 +147,46 @@ def _loss(setting: int, point: int, seconds: list[list[float]]) -> float:
     return min(10.0, seconds[setting][point] / best_here)
 
 
-def _cuts(points: Sequence[Point], names: Sequence[str]) -> Iterator[tuple[Threshold, list[bool]]]:
-    """Thresholds on a size or a product of sizes, at powers of two, in both directions."""
-    for count in range(1, len(names) + 1):
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A product of sizes at least `bound`, or below it; what the regime loses where it holds."""
+
+    names: tuple[str, ...]
+    bound: int
+    above: bool
+    gain: float
+
+    @property
+    def threshold(self) -> Threshold:
+        monomial = tuple((name, 1) for name in self.names)
+        if self.above:
+            return Threshold(((monomial, 1), ((), -self.bound)))
+        return Threshold(((monomial, -1), ((), self.bound - 1)))
+
+    def holds(self, point: Point) -> bool:
+        return (_value(point, self.names) >= self.bound) is self.above
+
+
+def _best_cut(points: Sequence[Point], gain: Sequence[float], names: Sequence[str]) -> _Cut | None:
+    """The threshold on a size or a product of sizes on one side of which the gain is best.
+
+    Thresholds are at powers of two where one lies between two values of the grid.
+    """
+    best: _Cut | None = None
+    most = len(names) if len(names) <= _FEW_NAMES else 2
+    for count in range(1, most + 1):
         for chosen in itertools.combinations(names, count):
-            monomial = tuple((name, 1) for name in chosen)
-            values = [_value(point, chosen) for point in points]
-            bounds = sorted({_between(a, b) for a, b in itertools.pairwise(sorted(set(values)))})
-            for bound in bounds:
-                yield (
-                    Threshold(((monomial, 1), ((), -bound))),
-                    [value >= bound for value in values],
-                )
-                yield (
-                    Threshold(((monomial, -1), ((), bound - 1))),
-                    [value < bound for value in values],
-                )
+            by_value: dict[int, float] = {}
+            for point, here in zip(points, gain, strict=True):
+                value = _value(point, chosen)
+                by_value[value] = by_value.get(value, 0.0) + here
+            total, below = sum(by_value.values()), 0.0
+            for low, high in itertools.pairwise(sorted(by_value)):
+                below += by_value[low]
+                for above, gained in ((True, total - below), (False, below)):
+                    if best is None or gained < best.gain - 1e-9:
+                        best = _Cut(chosen, _between(low, high), above, gained)
+    return best
 
 
 def _value(point: Point, names: Sequence[str]) -> int:
