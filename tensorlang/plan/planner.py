@@ -60,6 +60,7 @@ class _Draft:
     absorbed: frozenset[NodeId]
     slots: Mapping[NodeId, Slot]
     names: Mapping[NodeId, str]
+    calls: Mapping[tuple[str, str, tuple[Read, ...]], tuple[NodeId, ...]]
 
 
 def plan(graph: Graph, options: Options) -> Plan:
@@ -106,7 +107,8 @@ def _draft(graph: Graph) -> _Draft:
     steps = [node for node in alive if node not in absorbed and node not in leaves]
     slots = {node: slot for slot, node in enumerate([*leaves, *steps])}
     names = value_names(graph, [*leaves, *steps], alive, readers)
-    return _Draft(graph, tuple(steps), matches, absorbed, slots, names)
+    calls = _calls(graph, steps)
+    return _Draft(graph, tuple(steps), matches, absorbed, slots, names, calls)
 
 
 def _renumbered(draft: _Draft, free: int) -> tuple[_Draft, int]:
@@ -186,23 +188,30 @@ def _plain(draft: _Draft, builder: Builder, identity: NodeId) -> None:
     builder.contract(reads, node.sizes, output, node.dtype, target, op.coefficient, op.semiring)
 
 
-def _call(draft: _Draft, builder: Builder, identity: NodeId) -> list[NodeId]:
+def _call(draft: _Draft, builder: Builder, identity: NodeId) -> tuple[NodeId, ...]:
     """All outputs of one call of a sub-layer, adjacent."""
-    graph = draft.graph
-    node = graph.node(identity)
-    assert isinstance(node.op, Call), node
-    together: list[NodeId] = []
-    for other in draft.alive[draft.alive.index(identity) :] if node.reads else draft.alive:
-        op = graph.node(other).op
-        if (
-            isinstance(op, Call)
-            and (op.sub, op.signature) == (node.op.sub, node.op.signature)
-            and graph.node(other).reads == node.reads
-        ):
-            together.append(other)
+    together = draft.calls[_call_key(draft.graph.node(identity))]
     for other in together:
-        builder.emit(redirect(graph.node(other), draft.slots.__getitem__), _target(draft, other))
+        node = redirect(draft.graph.node(other), draft.slots.__getitem__)
+        builder.emit(node, _target(draft, other))
     return together
+
+
+def _call_key(node: Node) -> tuple[str, str, tuple[Read, ...]]:
+    assert isinstance(node.op, Call), node
+    return node.op.sub, node.op.signature, node.reads
+
+
+def _calls(
+    graph: Graph, nodes: Sequence[NodeId]
+) -> dict[tuple[str, str, tuple[Read, ...]], tuple[NodeId, ...]]:
+    """Outputs that are alive, by the call that gives them."""
+    out: dict[tuple[str, str, tuple[Read, ...]], tuple[NodeId, ...]] = {}
+    for identity in nodes:
+        node = graph.node(identity)
+        if isinstance(node.op, Call):
+            out[_call_key(node)] = (*out.get(_call_key(node), ()), identity)
+    return out
 
 
 def _attend(draft: _Draft, builder: Builder, identity: NodeId, match: Match) -> None:

@@ -22,7 +22,7 @@ from tensorlang.ir.nodes import (
     Scalar,
     Semiring,
 )
-from tensorlang.order.grid import number
+from tensorlang.order.grid import Point, number
 from tensorlang.rewrite.compose import (
     Number,
     compose,
@@ -33,9 +33,7 @@ from tensorlang.rewrite.compose import (
     scalar_indices,
 )
 from tensorlang.rewrite.engine import Site
-from tensorlang.rewrite.price import node_price, points, stream
-
-_GAIN = 0.95
+from tensorlang.rewrite.price import Comparison, compared, node_price, points, stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +55,27 @@ def open_factors(node: Node, site: Site) -> Node | None:
         if factors is None:
             continue
         result = with_factors(node, position, factors)
-        if len(factors.reads) == 1 or _pays(node, read, result, site):
+        if len(factors.reads) == 1:
+            return result
+        found = _compared(node, read, result, site)
+        if found.mostly():
+            site.did(f"{len(factors.reads)} factors of a factor stand alone", found.saved())
             return result
     return None
 
 
-def _pays(node: Node, read: Read, result: Node, site: Site) -> bool:
-    """Cheaper at most sizes, the pass that forms the factor counted."""
+def _compared(node: Node, read: Read, result: Node, site: Site) -> Comparison:
+    """The contraction and the pass that forms its factor, against the open product."""
     options = site.options
     inner = site.node(read.node)
-    moved = [inner.shape, *(site.node(other.node).shape for other in inner.reads)]
-    wins = 0
-    at_points = points(result.sizes, options)
-    for point in at_points:
-        cells = sum(math.prod(float(number(size, point)) for size in shape) for shape in moved)
-        before = node_price(node, point, options) + stream(4.0 * cells, options)
-        wins += node_price(result, point, options) < _GAIN * before
-    return 2 * wins > len(at_points)
+    shapes = [inner.shape, *(site.node(other.node).shape for other in inner.reads)]
+
+    def apart(point: Point) -> float:
+        cells = sum(math.prod(float(number(size, point)) for size in shape) for shape in shapes)
+        return node_price(node, point, options) + stream(4.0 * cells, options)
+
+    where = points(result.sizes, options)
+    return compared(where, apart, lambda point: node_price(result, point, options))
 
 
 def with_factors(node: Node, position: int, factors: Factors) -> Node:

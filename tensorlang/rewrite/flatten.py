@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tensorlang.ir.nodes import At, Contract, Node, NodeId, Read, Semiring, Softmax
+from tensorlang.ir.nodes import At, Contract, Node, Read, Semiring, Softmax
 from tensorlang.ir.reads import rename_read
+from tensorlang.order.grid import Point
 from tensorlang.rewrite.compose import Number, is_whole
 from tensorlang.rewrite.engine import Site
-from tensorlang.rewrite.price import node_price, points
+from tensorlang.rewrite.price import Comparison, compared, node_price, points
 from tensorlang.size import Size
-
-_GAIN = 0.95
 
 
 def flatten(node: Node, site: Site) -> Node | None:
@@ -29,9 +28,9 @@ def flatten(node: Node, site: Site) -> Node | None:
         return None
     for chosen in ([inner] if len(inner) > 1 else []) + [[k] for k in inner]:
         one = merged(node, chosen, site)
-        if _pays(node, one, chosen, site):
-            saving = _saving(node, one, chosen, site)
-            site.did(f"one product of {len(one.reads)} factors", saving)
+        found = _compared(node, one, chosen, site)
+        if _pays(found, node, chosen, site):
+            site.did(f"one product of {len(one.reads)} factors", found.saved())
             return one
     return None
 
@@ -72,29 +71,22 @@ def merged(node: Node, chosen: list[int], site: Site) -> Node:
     return replace(node, op=op, reads=tuple(reads), sizes=tuple(sizes))
 
 
-def _pays(node: Node, one: Node, chosen: list[int], site: Site) -> bool:
+def _pays(found: Comparison, node: Node, chosen: list[int], site: Site) -> bool:
     """Cheaper at some sizes where the value has no other reader, at all sizes where it has."""
-    before, after = _prices(node, one, chosen, site)
-    cheaper = [new < _GAIN * old for old, new in zip(before, after, strict=True)]
     shared = any(site.uses(node.reads[k].node) > 1 for k in chosen)
+    cheaper = found.cheaper()
     return all(cheaper) if shared else any(cheaper)
 
 
-def _prices(
-    node: Node, one: Node, chosen: list[int], site: Site
-) -> tuple[list[float], list[float]]:
+def _compared(node: Node, one: Node, chosen: list[int], site: Site) -> Comparison:
+    """The contraction and those that only it reads, against all of them in one."""
     options = site.options
-    at = points(one.sizes, options)
-    own: list[NodeId] = [node.reads[k].node for k in chosen if site.uses(node.reads[k].node) == 1]
-    before = [
-        node_price(node, point, options)
-        + sum(node_price(site.node(value), point, options) for value in dict.fromkeys(own))
-        for point in at
-    ]
-    return before, [node_price(one, point, options) for point in at]
+    left = {read.node for k, read in enumerate(node.reads) if k not in chosen}
+    values = dict.fromkeys(node.reads[k].node for k in chosen)
+    own = [site.node(v) for v in values if site.uses(v) == 1 and v not in left]
 
+    def apart(point: Point) -> float:
+        return sum(node_price(value, point, options) for value in (node, *own))
 
-def _saving(node: Node, one: Node, chosen: list[int], site: Site) -> str:
-    before, after = _prices(node, one, chosen, site)
-    best = max(old / new for old, new in zip(before, after, strict=True))
-    return f"up to {best:.3g} times"
+    where = points(one.sizes, options)
+    return compared(where, apart, lambda point: node_price(one, point, options))

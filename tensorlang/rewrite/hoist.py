@@ -6,7 +6,7 @@ the whole costs less.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import (
@@ -21,13 +21,12 @@ from tensorlang.ir.nodes import (
     Scalar,
     Semiring,
 )
+from tensorlang.order.grid import Point
 from tensorlang.rewrite.compose import complete, compose, counted, is_whole, part, product
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import Factors, with_factors
 from tensorlang.rewrite.flatten import mergeable, merged
-from tensorlang.rewrite.price import node_price, points
-
-_GAIN = 0.95
+from tensorlang.rewrite.price import Comparison, compared, node_price, points
 
 
 def hoist(node: Node, site: Site) -> Node | NodeId | None:
@@ -51,9 +50,12 @@ def hoist(node: Node, site: Site) -> Node | NodeId | None:
             continue
         summed = [counted(with_factors(node, position, t)) for t in terms if t is not None]
         spread = [term for term in summed if term is not None]
-        if len(spread) < len(terms) or not _pays(node, read, spread, site):
+        if len(spread) < len(terms):
             continue
-        site.did("distributed over a sum, whose linear map then runs once")
+        found = _compared(node, read, spread, site)
+        if not found.mostly():
+            continue
+        site.did("distributed over a sum, whose linear map then runs once", found.saved())
         return _added(node, spread, site)
     return None
 
@@ -101,22 +103,19 @@ def _flat(node: Node, site: Site) -> Node:
     return merged(node, chosen, site) if chosen else node
 
 
-def _pays(node: Node, read: Read, spread: list[Node], site: Site) -> bool:
+def _compared(node: Node, read: Read, spread: list[Node], site: Site) -> Comparison:
+    """The sum and the maps inside it, against one flattened product for each term."""
     options = site.options
-    inner = site.node(read.node)
-    maps = [
-        site.node(r.node)
-        for r in inner.reads
-        if isinstance(site.node(r.node).op, Contract) and site.uses(r.node) == 1
-    ]
+    reads = site.node(read.node).reads
+    maps = [site.node(r.node) for r in reads if site.uses(r.node) == 1]
+    apart = [node, *(value for value in maps if isinstance(value.op, Contract))]
     flat = [_flat(term, site) for term in spread]
-    at = points([size for term in flat for size in term.sizes], options)
-    before = [
-        node_price(node, point, options) + sum(node_price(m, point, options) for m in maps)
-        for point in at
-    ]
-    after = [sum(node_price(term, point, options) for term in flat) for point in at]
-    return sum(new < _GAIN * old for old, new in zip(before, after, strict=True)) * 2 > len(at)
+
+    def total(nodes: list[Node]) -> Callable[[Point], float]:
+        return lambda point: sum(node_price(value, point, options) for value in nodes)
+
+    where = points([size for term in flat for size in term.sizes], options)
+    return compared(where, total(apart), total(flat))
 
 
 def _added(node: Node, terms: list[Node], site: Site) -> Node:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tensorlang.ir.nodes import Node, Read
 from tensorlang.ir.reads import read_indices
@@ -11,6 +12,8 @@ from tensorlang.order.grid import Point, ladder
 from tensorlang.order.profile import PROFILES
 from tensorlang.order.trees import Problem, Product, best_seconds
 from tensorlang.size import Size, symbols
+
+_GAIN = 0.95
 
 
 def points(sizes: Sequence[Size], options: Options) -> list[Point]:
@@ -22,11 +25,34 @@ def points(sizes: Sequence[Size], options: Options) -> list[Point]:
     return [{name: ladders[name][k] for name in names} for k in range(3)]
 
 
-def seconds(
-    reads: Sequence[Read], sizes: Sequence[Size], output: Sequence[int], options: Options
-) -> list[float]:
-    """Seconds at each of `points(sizes)`."""
-    return [price(reads, sizes, output, point, options) for point in points(sizes, options)]
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Seconds before and after a rewrite, at each of some points."""
+
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+    def cheaper(self) -> list[bool]:
+        """Where the rewrite pays by more than the error of such figures."""
+        return [new < _GAIN * old for old, new in zip(self.before, self.after, strict=True)]
+
+    def mostly(self) -> bool:
+        """Whether it pays at more than half of the points."""
+        return 2 * sum(self.cheaper()) > len(self.before)
+
+    def saved(self) -> str:
+        """The most that is saved, for the report."""
+        most = max(old / new for old, new in zip(self.before, self.after, strict=True))
+        return f"up to {most:.3g} times less" if most > 1 else ""
+
+
+def compared(
+    where: Sequence[Point],
+    before: Callable[[Point], float],
+    after: Callable[[Point], float],
+) -> Comparison:
+    """Price both at all points."""
+    return Comparison(tuple(map(before, where)), tuple(map(after, where)))
 
 
 def price(

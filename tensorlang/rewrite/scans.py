@@ -27,7 +27,7 @@ from tensorlang.ir.reads import read_indices, rename_read
 from tensorlang.rewrite.compose import complete, is_whole
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import index_only, opened, with_factors
-from tensorlang.rewrite.price import node_price, points
+from tensorlang.rewrite.price import Comparison, compared, node_price, points
 from tensorlang.size import same
 
 _FLIP = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt"}
@@ -128,7 +128,8 @@ def _scanned(
     sizes = tuple(node.sizes[index] for index in order)
     reads = tuple(rename_read(read, local) for read in early)
     values = Node(Contract(), reads, sizes, len(kept), node.dtype)
-    if late and not _cheaper(node, values, site):
+    found = _compared(node, values, site)
+    if late and not found.mostly():
         return None
     length, axis = node.sizes[summed], kept.index(summed)
     flipped = function in {"ge", "gt"}
@@ -148,7 +149,7 @@ def _scanned(
     fill = 0.0 if strict else None
     whole = tuple(At(index) for index in kept)
     prefix = Read(site.add(scan), _at(whole, axis, at), fill)
-    site.did("a sum over a prefix is a running sum")
+    site.did("a sum over a prefix is a running sum", found.saved())
     left = [*range(node.rank), *(i for i in node.bound if i in needed)]
     place = {index: new for new, index in enumerate(left)}
     assert isinstance(node.op, Contract), node
@@ -172,9 +173,12 @@ def _edge(strict: int) -> Boundary:
     return Boundary.ELSE if strict else Boundary.INSIDE
 
 
-def _cheaper(node: Node, values: Node, site: Site) -> bool:
-    """Whether forming all running sums costs less than the sum as written, at middling sizes."""
+def _compared(node: Node, values: Node, site: Site) -> Comparison:
+    """The sum as written, against forming all running sums, at middling sizes."""
     options = site.options
-    at = points(node.sizes, options)
-    point = at[len(at) // 2]
-    return _SCAN_PASSES * node_price(values, point, options) < node_price(node, point, options)
+    where = points(node.sizes, options)
+    return compared(
+        where[len(where) // 2 :][:1],
+        lambda point: node_price(node, point, options),
+        lambda point: _SCAN_PASSES * node_price(values, point, options),
+    )

@@ -35,7 +35,7 @@ from tensorlang.order.profile import PROFILES
 from tensorlang.rewrite.compose import is_whole
 from tensorlang.rewrite.constants import values
 from tensorlang.rewrite.engine import Site
-from tensorlang.rewrite.price import node_price, points
+from tensorlang.rewrite.price import Comparison, compared, node_price, points
 
 _MOST_TERMS = 4
 _GATHER_PASSES = 3
@@ -107,7 +107,8 @@ def _selected(
     if not all(site.finite(read.node) for read in inside):
         return None  # the zeros of the constant would have hidden what a gather shows
     kept = sorted({i for read in inside for i in read_indices(read) if i not in summed})
-    if not _cheaper(node, inside, [*kept, row], row, rows, site):
+    found = _compared(node, inside, [*kept, row], row, rows, site)
+    if not found.mostly():
         return None
     axes = [*kept, row]
     reads: list[Read] = []
@@ -118,7 +119,8 @@ def _selected(
     sizes = tuple(node.sizes[index] for index in axes)
     picked = Node(Pointwise(expr), tuple(reads), sizes, len(axes), Dtype.REAL)
     width = math.prod(int(node.sizes[index]) for index in summed)
-    site.did(f"a constant with {len(rows.value)} non-zeros in a row of {width} selects cells")
+    what = f"a constant with {len(rows.value)} non-zeros in a row of {width} selects cells"
+    site.did(what, found.saved())
     return _after(node, site.add(picked), axes, outside)
 
 
@@ -176,27 +178,26 @@ def _picked(
     return Read(site.add(made), tuple(At(i) for i in (*axes, row)))
 
 
-def _cheaper(
+def _compared(
     node: Node, inside: list[Read], axes: list[int], row: int, rows: _Rows, site: Site
-) -> bool:
-    """A small GEMM for every term and factor, then their sum, against the dense product."""
+) -> Comparison:
+    """The dense product, against a small GEMM for every term and factor, then their sum."""
     options = site.options
     profile = PROFILES[options.profile]
-    at_points = points(node.sizes, options)
-    wins = 0
-    for point in at_points:
+    passes = 2 * len(inside) * len(rows.value)
 
-        def cells(indices: Iterable[int], point: Point = point) -> float:
-            return math.prod(float(number(node.sizes[index], point)) for index in indices)
+    def cells(indices: Iterable[int], point: Point) -> float:
+        return math.prod(float(number(node.sizes[index], point)) for index in indices)
 
-        passes = 2 * len(inside) * len(rows.value)
-        ours = profile.stream(4.0 * passes * cells(axes))
+    def picked(point: Point) -> float:
+        seconds = profile.stream(4.0 * passes * cells(axes, point))
         for read in inside:
-            own = {row, *read_indices(read)}
-            work = 2.0 * cells(own) * len(rows.value)
-            ours += work / profile.flops + profile.launch
-        wins += ours < node_price(node, point, options)
-    return 2 * wins > len(at_points)
+            work = 2.0 * cells({row, *read_indices(read)}, point) * len(rows.value)
+            seconds += work / profile.flops + profile.launch
+        return seconds
+
+    where = points(node.sizes, options)
+    return compared(where, lambda point: node_price(node, point, options), picked)
 
 
 def _after(node: Node, picked: NodeId, axes: list[int], outside: list[Read]) -> Node:
