@@ -1,9 +1,9 @@
 """K1: softmax attention over one key index, forward and backward, on queries [b…, i, c], keys
 [b…, j, c] and values [b…, j, e] with any strides.
 
-Online softmax in base 2 (Milakov and Gimelshein, 2018; Dao, 2023); the log-sum-exp is kept in base 2 and
-is +inf for a query that sees no key, whose output and gradient are 0. The backward is two kernels
-that own keys and queries: no atomics. Heads that are no powers of two are split into pieces.
+Online softmax in base 2 (Milakov and Gimelshein, 2018; Dao, 2023); the log-sum-exp is kept in base
+2 and is +inf for a query that sees no key, whose output and gradient are 0. The backward is two
+kernels that own keys and queries: no atomics. Heads that are no powers of two are split.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ class _Build:
         return stmts
 
     def rows(self) -> list[Stmt]:
-        """Log-sum-exp and delta of queries; past the end +inf, so that probabilities are 0 there."""
+        """Log-sum-exp and delta of queries; +inf past the end, so that probabilities are 0."""
         lse = Cast(Load("L", self.index("i"), None, INF), DType.ACCUMULATE)
         delta = Cast(Load("D", self.index("i")), DType.ACCUMULATE)
         return [Let("lse", lse), Let("delta", delta)]

@@ -39,7 +39,8 @@ class KernelReport:
         if self.spills:
             return f"spills {self.spills} bytes of registers"
         if self.shared > SHARED[self.arch]:
-            return f"needs {self.shared} bytes of shared memory, {self.arch} has {SHARED[self.arch]}"
+            most = SHARED[self.arch]
+            return f"needs {self.shared} bytes of shared memory, {self.arch} has {most}"
         return None
 
 
@@ -128,7 +129,7 @@ def _jobs(source: str, arch: str, precision: str) -> list[Job]:
         assert text is not None, name
         row = table.get(f"{precision} {CHIPS[arch]}") or table.get(precision) or table["half"]
         blocks, warps, stages = row
-        pairs = [tuple(kind.split(":")) for kind in kinds.split()]
+        pairs = [(tensor, dtype) for tensor, _, dtype in (k.partition(":") for k in kinds.split())]
         stages = 1 if arch.startswith("gfx") else stages
         jobs.append(Job(name, text, tuple(pairs), blocks, warps, stages, precision, arch))
     return jobs

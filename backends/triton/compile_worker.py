@@ -73,7 +73,7 @@ def _arguments(
     mode = {"half": 0, "float": 1, "double": 2}[job["precision"]]
     three = job["precision"] == "float" and job["arch"].startswith("sm_")
     fixed = {"MODE": mode, "WIDE": False, "PREC": "tf32x3" if three else "ieee", **job["blocks"]}
-    last = {}
+    last: dict[str, int] = {}
     for name in names:
         tensor, _, dimension = name.rpartition("_s")
         if tensor in kinds:

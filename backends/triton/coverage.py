@@ -48,8 +48,12 @@ def _samples(kernel: Kernel) -> Iterator[dict[str, int]]:
         if "SPAN" in sizes:
             program = Program(kernel, {}, Config(()), {}, dict(sizes))
             rows = int(program.value(kernel.axis("r").extent))
-            sizes["SPAN"] = -(-(-(-rows // BLOCK)) // sizes["P"])
+            sizes["SPAN"] = -(-_blocks(rows) // sizes["P"])
         yield sizes
+
+
+def _blocks(count: int) -> int:
+    return -(-count // BLOCK)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
-"""Reverse-mode derivatives of straight-line kernel values, from the derivatives in the library's rows.
+"""Reverse-mode derivatives of straight-line kernel values, from the derivatives of library rows.
 
-`adjoints` walks the Lets backwards. An adjoint may lack axes of its value (it is the same along them);
-where an argument lacks axes that the function has, its adjoint is summed over them.
+`adjoints` walks the Lets backwards. An adjoint may lack axes of its value (it is the same along
+them); where an argument lacks axes that the function has, its adjoint is summed over them.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _expression(values: Values, expr: ast.Expr, names: Mapping[str, Expr]) -> Ex
             ]
             return tests[0] if len(tests) == 1 else values.map("and", *tests)
         case ast.Call(name=name, args=args):
-            return values.map(name, *(of(argument.expr) for argument in args))
+            return values.map(name, *(of(argument.expr) for argument in args or ()))
     raise AssertionError(("no derivative is written like this", expr))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from tensorlang.backends import torch as torch_target
@@ -20,7 +20,7 @@ from tensorlang.size import Size
 
 
 def emit(units: Sequence[Unit], header: str, options: Options) -> str:
-    """The text of a Python module: as the torch target's, with the kernels of its K1 and K5 regions."""
+    """The text of a Python module: the torch target's, K1 and K5 regions computed by kernels."""
     return torch_target.emit(units, header, options, _Kernels(header))
 
 
@@ -111,7 +111,7 @@ def _is_taken(name: str) -> bool:
     return re.fullmatch(r"[xygd]\d*|[A-Z]+|D[QKV]|dtype|torch|given", name) is not None
 
 
-def _table(printed: Sequence[Printed] | Iterator[Printed]) -> Iterator[str]:
+def _table(printed: Iterable[Printed]) -> Iterator[str]:
     """What a checker needs to compile each kernel: its tensors, in order, and configurations."""
     for each in printed:
         for kernel in each.kernels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -205,7 +205,11 @@ class Program:
         return list(cells), keep
 
 
-_REDUCE = {Reduction.SUM: np.sum, Reduction.MAX: np.max, Reduction.MIN: np.min}
+_REDUCE: dict[Reduction, Callable[..., Any]] = {
+    Reduction.SUM: np.sum,
+    Reduction.MAX: np.max,
+    Reduction.MIN: np.min,
+}
 
 
 def _numpy(dtype: DType) -> type:

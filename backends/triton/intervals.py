@@ -1,7 +1,7 @@
 """Loop bounds from conditions: which blocks of one axis a block of another can reach.
 
-A conjunct that is affine in the two axes, with coefficient 1 or -1 on the one that is walked, bounds
-the walk; all others stay a mask on every tile.
+A conjunct that is affine in the two axes, with coefficient 1 or -1 on the one that is walked,
+bounds the walk; all others stay a mask on every tile.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def segments(
 
     Blocks in full runs lie inside the axis and satisfy the condition everywhere.
     """
-    lo, hi = integer(0), extent
+    lo: Expr = integer(0)
+    hi = extent
     full_lo: Expr = integer(0)
     full_hi = extent
     whole = True  # every conjunct became a bound
@@ -74,10 +75,7 @@ def segments(
     if not whole:
         return (Segment(start, hi, False),)
     first = ceil_to(full_lo, block)
-    if hi == extent:
-        last = floor_to(full_hi, block)
-    else:
-        last = floor_to(most(integer(0), full_hi), block)
+    last = floor_to(full_hi if hi == extent else most(integer(0), full_hi), block)
     runs = []
     if first != integer(0):
         runs.append(Segment(start, least(first, hi), False))

@@ -1,10 +1,10 @@
 """The kernel IR on one screen: a kernel is a grid of programs that load tiles, compute and store.
 
-Twelve node kinds: statements Let, For, If, Store, Atomic and expressions Const, Iota, Load, Map, Dot,
-Reduce, Cast; a Ref names a Let, a carried value or a size. A tile's axes are always in the order in
-which the kernel declares them, so broadcasting needs no annotation. Masks of the tails of axes are
-derived (tails.py), never written by hand. Values are typed by types.py, checked by validate.py,
-printed by print.py and run on numpy by evaluate.py.
+Twelve node kinds: statements Let, For, If, Store, Atomic and expressions Const, Iota, Load, Map,
+Dot, Reduce, Cast; a Ref names a Let, a carried value or a size. A tile's axes are always in the
+order in which the kernel declares them, so broadcasting needs no annotation. Masks of the tails of
+axes are derived (tails.py), never written by hand. Values are typed by types.py, checked by
+validate.py, printed by print.py and run on numpy by evaluate.py.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Iota:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A cell per position of the tile; `other` where `pred` is false. A Cast must follow at once."""
+    """A cell per position of the tile, `other` where `pred` is false. A Cast follows at once."""
 
     tensor: str
     index: tuple[Expr, ...]
@@ -177,9 +177,9 @@ class Part:
 class Axis:
     """`block` is a power of two or the name of one that the configuration gives; 1 for scalars.
 
-    `parts` split the position row-major. `support` is a condition on two axes: where it is false the
-    cell contributes nothing, and loops may leave it out. `reverse`: programs take the last block
-    first. A LANE axis covers `offset` to `extent`: several are the pieces of a longer one.
+    `parts` split the position row-major. `support` is a condition on two axes: where it is false
+    the cell contributes nothing, and loops may leave it out. `reverse`: programs take the last
+    block first. A LANE axis covers `offset` to `extent`: several are the pieces of a longer one.
     """
 
     name: str
@@ -219,7 +219,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """`sizes` are integer arguments. Grid axes (GRID, TILE) are numbered row-major, last fastest."""
+    """`sizes` are integer arguments. Grid axes (GRID, TILE) are numbered row-major."""
 
     name: str
     doc: str

@@ -88,9 +88,9 @@ class Padding:
         for conjunct in conjuncts(condition):
             if conjunct == wanted:
                 return True
-            if isinstance(conjunct, Ref) and conjunct.name in self.lets:
-                if self.excludes(self.lets[conjunct.name], axis):
-                    return True
+            named = isinstance(conjunct, Ref) and self.lets.get(conjunct.name)
+            if named and self.excludes(named, axis):
+                return True
         return False
 
 

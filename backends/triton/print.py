@@ -1,8 +1,8 @@
 """Kernels printed as Triton functions, in the words that 3.6 to 3.9 on CUDA and HIP share.
 
-Every printed kernel takes its tensors, their strides, its sizes and then the constants MODE (0: dots in
-the storage dtype; 1: all in float32, as the interpreter needs; 2: all in float64), WIDE (64-bit
-offsets inside tiles too), PREC (precision of dots) and its blocks.
+Every printed kernel takes its tensors, their strides, its sizes and then the constants MODE (0:
+dots in the storage dtype; 1: all in float32, as the interpreter needs; 2: all in float64), WIDE
+(64-bit offsets inside tiles too), PREC (precision of dots) and its blocks.
 """
 
 from __future__ import annotations

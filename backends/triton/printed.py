@@ -1,5 +1,5 @@
-"""Text that every emitted Triton module carries: when kernels run, how they are launched, registered
-and differentiated."""
+"""Text that every emitted Triton module carries: when kernels run, how they are launched,
+registered and differentiated."""
 
 IMPORTS = (
     "import os",
@@ -99,7 +99,7 @@ def _launch(
 def _operator(
     name: str, schema: str, run: Callable[..., Any], fake: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Register `run` once under this file's namespace: a triton_op, a custom_op to be interpreted."""
+    """Register `run` once under this file's namespace: a triton_op, or a custom_op to interpret."""
     if triton is None:
         return run
     space = f"{_NAMESPACE}_{'interpreted' if _INTERPRET else 'kernels'}"
@@ -124,8 +124,8 @@ def _differentiable(
     results: int,
     extras: int = 0,
 ) -> type[torch.autograd.Function]:
-    """A function of tensors and then sizes. `forward` gives the results and `extras` that `backward`
-    reads: it takes the tensors, all that forward gave, gradients of the results, and sizes.
+    """A function of tensors and then sizes. `forward` gives the results and `extras` that
+    `backward` reads: it takes the tensors, all that forward gave, gradients of the results, sizes.
 
     A second derivative is that of `plain`, which computes the results in torch, and so is vmap.
     """

@@ -17,8 +17,8 @@ RegionText = Callable[[str, Region, Sequence[str], Sequence[str], SizeText, str]
 @dataclass(frozen=True, slots=True)
 class Printed:
     """`code` holds the kernels and their operators, the same for equal regions; `region` prints the
-    function of one region over its inputs and sizes: (name, region, inputs, sizes, size text, name of
-    the torch function). `tables` has the text of every kernel's configurations."""
+    function of one region over its inputs and sizes: (name, region, inputs, sizes, size text, name
+    of the torch function). `tables` has the text of every kernel's configurations."""
 
     name: str
     kernels: tuple[Kernel, ...]

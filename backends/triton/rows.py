@@ -1,8 +1,8 @@
 """K5: pointwise steps and row reductions in one pass over memory, forward and backward.
 
-A program holds a tile of rows × lanes in registers. The backward recomputes the forward from the inputs
-and walks it in reverse (derivative.py). Gradients of tensors that all rows share are summed per
-program and then over programs: no atomics, deterministic.
+A program holds a tile of rows × lanes in registers. The backward recomputes the forward from the
+inputs and walks it in reverse (derivative.py). Gradients of tensors that all rows share are summed
+per program and then over programs: no atomics, deterministic.
 """
 
 from __future__ import annotations
@@ -247,8 +247,8 @@ class _Build:
                 if axis not in values.type(value).axes:  # the value is the same along the axis
                     seed = values.sum(seed, axis)
             if isinstance(value, Ref):
-                before = seeds.get(value.name)
-                seeds[value.name] = seed if before is None else values.map("add", before, seed)
+                other = seeds.get(value.name)
+                seeds[value.name] = seed if other is None else values.map("add", other, seed)
         loads = {
             let.value.a.tensor: let.name
             for let in values.lets
@@ -348,7 +348,7 @@ class _Build:
     # --- operands --------------------------------------------------------------------------------
     def operand(self, read: Read, step: int) -> Operand:
         place = self.space.places[step]
-        dims = []
+        dims: list[tuple[int, ...]] = []
         for subscript in read.subscripts:
             match subscript:
                 case At(index):

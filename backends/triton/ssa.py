@@ -28,7 +28,7 @@ from tensorlang.backends.triton.types import Type, Types
 
 @dataclass(slots=True)
 class Values:
-    """Lets of one kernel, in order. What does not depend on `inner` axes can stand before a loop."""
+    """Lets of one kernel, in order; `known` has the name of every value."""
 
     kernel: Kernel
     lets: list[Let] = field(default_factory=list)

@@ -27,7 +27,7 @@ from tensorlang.backends.triton.types import Types
 
 
 def mask_tails(kernel: Kernel) -> Kernel:
-    """The kernel with the tail of every tile axis in the predicate of each Load, Store and Atomic."""
+    """The kernel with the tails of tile axes in the predicate of each Load, Store and Atomic."""
     return replace(kernel, body=_body(kernel, kernel.body, frozenset()))
 
 

@@ -1,8 +1,9 @@
-"""The rules that every kernel obeys before it is printed; their numbers are those of a problem's text.
+"""The rules that every kernel obeys before it is printed; a problem starts with its rule's number.
 
-1 blocks, 2 masks, 3 races, 4 carried values, 5 casts, 7 loop bounds (coverage.py), 8 empty rows of a
-softmax, 9 uniform control, 10 registers, 11 grid, 13 portable words, 14 roles. 64-bit base offsets (6)
-and strides (14) are how print.py writes addresses; that gradients exist (12) is for the families.
+1 blocks, 2 masks, 3 races, 4 carried values, 5 casts, 7 loop bounds (coverage.py), 8 empty rows
+of a softmax, 9 uniform control, 10 registers, 11 grid, 13 portable words, 14 roles. 64-bit base
+offsets (6) and strides (14) are how print.py writes addresses; that gradients exist (12) is for
+the families.
 """
 
 from __future__ import annotations
@@ -107,9 +108,9 @@ class _Checker:
                     yield f"1: {axis.name} is walked one by one, its block is {block}"
                 if block & (block - 1) or block < 1:
                     yield f"1: block {block} of {axis.name} is no power of two"
-                if axis.kind is AxisKind.LANE and isinstance(axis.extent, Const):
-                    if int(axis.extent.value) - axis.offset > block:
-                        yield f"1: {axis.name} does not fit in its block of {block}"
+                whole = axis.kind is AxisKind.LANE and isinstance(axis.extent, Const)
+                if whole and _length(axis) > block:
+                    yield f"1: {axis.name} does not fit in its block of {block}"
         for config in kernel.configs[:1]:
             for name, type_ in self.types.names.items():
                 if math.prod(self.block(axis, config) for axis in type_.axes) > MOST_CELLS:
@@ -125,7 +126,7 @@ class _Checker:
         return block_of(self.kernel.axis(axis), config)
 
     def registers(self) -> int:
-        """Words a thread needs for tiles that live across a loop or feed each other, and 40 more."""
+        """Words a thread needs for carried tiles and the largest product, and 40 more."""
         config = self.kernel.configs[0]
         threads = 32 * config.warps
         carried: dict[str, None] = {}
@@ -148,15 +149,20 @@ class _Checker:
     def shared(self) -> int:
         """Bytes of Dot operands that a pipeline stage loads, times stages; 2 bytes a number."""
         config = self.kernel.configs[0]
-        total = 0
-        for stmt, loops in statements(self.kernel.body):
-            for expr in expressions(stmt):
-                for node in walk(expr):
-                    if isinstance(node, Cast) and node.dtype is DType.COMPUTE:
-                        if isinstance(node.a, Load) and loops and loops[0].full:
-                            axes = self.types.of(node).axes
-                            total += 2 * math.prod(self.block(axis, config) for axis in axes)
-        return total * config.stages
+        loaded = [
+            node
+            for stmt, loops in statements(self.kernel.body)
+            if loops and loops[0].full
+            for expr in expressions(stmt)
+            for node in walk(expr)
+            if isinstance(node, Cast) and isinstance(node.a, Load)
+        ]
+        cells = [
+            math.prod(self.block(axis, config) for axis in self.types.of(node).axes)
+            for node in loaded
+            if node.dtype is DType.COMPUTE
+        ]
+        return 2 * sum(cells) * config.stages
 
     # --- statements ------------------------------------------------------------------------------
     def body(self) -> Iterator[str]:
@@ -302,9 +308,9 @@ class _Checker:
             yield f"14: {tensor} has {len(self.kernel.tensor(tensor).extents)} axes"
         for name in axes:
             axis = self.kernel.axis(name)
-            if name not in full and has_tail(self.kernel, axis):
-                if inside(axis) not in conjuncts(pred):
-                    yield f"2: {tensor} is accessed past the end of {name}"
+            masked = name in full or inside(axis) in conjuncts(pred)
+            if not masked and has_tail(self.kernel, axis):
+                yield f"2: {tensor} is accessed past the end of {name}"
         if pred is not None and not set(self.types.of(pred).axes) <= set(axes):
             yield f"2: the mask of {tensor} has axes that its index lacks"
 
@@ -321,6 +327,11 @@ def radix(position: Expr, kernel: Kernel) -> tuple[str, ...]:
             if _extent(kernel, name) == extent and (rest := radix(outer, kernel)):
                 return (*rest, name)
     return ()
+
+
+def _length(axis: Axis) -> int:
+    assert isinstance(axis.extent, Const), axis
+    return int(axis.extent.value) - axis.offset
 
 
 def _extent(kernel: Kernel, name: str) -> Expr:

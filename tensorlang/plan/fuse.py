@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tensorlang.dtype import Dtype
+from tensorlang.ir.cost import add
 from tensorlang.ir.nodes import App, Arg, At, Lit, Pointwise, Read, Scalar
 from tensorlang.ir.reads import leaves
 from tensorlang.options import Options
 from tensorlang.order.grid import middle
-from tensorlang.plan.cost import add, at, cost, flops, held_bytes, made, used
+from tensorlang.plan.cost import at, cost, flops, held_bytes, made, used
 from tensorlang.plan.plan import (
     AnyStep,
     AttentionStep,
@@ -30,7 +31,7 @@ from tensorlang.plan.slots import dtypes
 from tensorlang.size import Size
 from tensorlang.source import Span
 
-WIDEST_HEAD = 256
+WIDEST_HEAD = 128
 MOST_STEPS = 24
 
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
