@@ -64,15 +64,18 @@ class Problem:
         return {index: number(size, point) for index, size in enumerate(self.sizes)}
 
 
-def candidates(product: Product, sizes: Mapping[int, int]) -> list[Tree]:
-    """Trees worth pricing at these sizes, each once, in a fixed order."""
+def candidates(product: Product, sizes: Mapping[int, int], thorough: bool = True) -> list[Tree]:
+    """Trees worth pricing at these sizes, each once, in a fixed order.
+
+    Without `thorough` no random search: enough to tell whether a rewrite pays.
+    """
     count = len(product.operands)
     if count <= 2:
         return [((0, 1),)] if count == 2 else [()]
     if count <= _MOST_ALL:
         return list(_all(count))
     found: dict[Tree, None] = {}
-    for path in _paths(product, dict(sizes)):
+    for path in _paths(product, dict(sizes), thorough):
         tree = _tree(path, count)
         if tree is not None:
             found[tree] = None
@@ -80,9 +83,12 @@ def candidates(product: Product, sizes: Mapping[int, int]) -> list[Tree]:
     return list(found)
 
 
-def best(product: Product, sizes: Mapping[int, int], profile: Profile) -> tuple[Tree, float]:
+def best(
+    product: Product, sizes: Mapping[int, int], profile: Profile, thorough: bool = True
+) -> tuple[Tree, float]:
     """The cheapest candidate at these sizes and its seconds."""
-    priced = [(price(product, tree, sizes, profile), tree) for tree in candidates(product, sizes)]
+    trees = candidates(product, sizes, thorough)
+    priced = [(price(product, tree, sizes, profile), tree) for tree in trees]
     seconds, tree = min(priced, key=lambda entry: entry[0])
     return tree, seconds
 
@@ -99,13 +105,13 @@ def pairs(product: Product, tree: Tree) -> Iterator[Pair]:
 
 
 def best_seconds(problem: Problem, point: Point, options: Options) -> float:
-    """Seconds of the best tree at a point."""
+    """Seconds of the best tree at a point, by a quick search."""
     return _best(problem.product, tuple(problem.at(point).values()), options.profile)
 
 
 @lru_cache(maxsize=16384)
 def _best(product: Product, sizes: tuple[int, ...], profile: str) -> float:
-    return best(product, dict(enumerate(sizes)), PROFILES[profile])[1]
+    return best(product, dict(enumerate(sizes)), PROFILES[profile], thorough=False)[1]
 
 
 def price(product: Product, tree: Tree, sizes: Mapping[int, int], profile: Profile) -> float:
@@ -148,14 +154,16 @@ def volume(indices: Indices, sizes: Mapping[int, int]) -> float:
     return float(math.prod(sizes[index] for index in indices))
 
 
-def _paths(product: Product, sizes: dict[int, int]) -> Iterator[Sequence[tuple[int, ...]]]:
+def _paths(
+    product: Product, sizes: dict[int, int], thorough: bool
+) -> Iterator[Sequence[tuple[int, ...]]]:
     inputs, output = list(product.operands), product.output
     sizes = {index: max(2, size) for index, size in sizes.items()}
     if len(inputs) <= _MOST_DP:
-        for combo in _COMBOS if len(inputs) <= _MOST_DP_ALONE else _COMBOS[:1]:
+        for combo in _COMBOS if thorough and len(inputs) <= _MOST_DP_ALONE else _COMBOS[:1]:
             yield DynamicProgramming(minimize=combo, search_outer=True)(inputs, output, sizes)
     yield greedy(inputs, output, sizes)
-    if len(inputs) <= _MOST_DP_ALONE:
+    if not thorough or len(inputs) <= _MOST_DP_ALONE:
         return
     state = random.getstate()
     try:
