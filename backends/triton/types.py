@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from tensorlang.backends.triton.build import expressions
 from tensorlang.backends.triton.kernel_ir import (
     SCALAR_KINDS,
     AxisKind,
@@ -89,8 +90,10 @@ class Types:
         return tuple(axis.name for axis in self.kernel.axes if axis.name in wanted)
 
     def bind(self, body: Iterable[Stmt]) -> None:
-        """Enter the names that statements bind."""
+        """Enter the names that statements bind, and type all that they read."""
         for stmt in body:
+            for expr in expressions(stmt):
+                self.of(expr)
             match stmt:
                 case Let(name, value):
                     self.names[name] = self.of(value)

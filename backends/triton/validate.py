@@ -129,10 +129,8 @@ class _Checker:
         """Words a thread needs for carried tiles and the largest product, and 40 more."""
         config = self.kernel.configs[0]
         threads = 32 * config.warps
-        carried: dict[str, None] = {}
-        for stmt, _ in statements(self.kernel.body):
-            if isinstance(stmt, For):
-                carried.update(dict.fromkeys(stmt.carried))
+        loops = [s for s, _ in statements(self.kernel.body) if isinstance(s, For)]
+        carried = dict.fromkeys(n for s in loops for n in s.carried if n in self.types.names)
         cells = sum(
             math.prod(self.block(axis, config) for axis in self.types.names[name].axes)
             for name in carried
