@@ -27,7 +27,7 @@ AREAS = {
     "E04": "Indices, sums, scatters",
     "E05": "Reads in range",
     "E06": "Kinds of numbers, arguments",
-    "E07": "Sub-layers, initialisers, outputs",
+    "E07": "Sub-layers, initialisers, factorisations, outputs",
     "E08": "Hyperparameters",
     "E09": "Not yet",
 }

@@ -10,11 +10,12 @@ from importlib.metadata import entry_points
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
+from tensorlang.library.factorisation import Factorisation
 from tensorlang.library.initialiser import Initialiser
 from tensorlang.library.row import Function
 from tensorlang.library.transform import Transform
 
-Row = TypeVar("Row", Function, Initialiser, Transform)
+Row = TypeVar("Row", Factorisation, Function, Initialiser, Transform)
 
 
 @functools.cache
@@ -26,6 +27,12 @@ def functions() -> Mapping[str, Function]:
 @functools.cache
 def initialisers() -> Mapping[str, Initialiser]:
     return _rows("initialisers", Initialiser)
+
+
+@functools.cache
+def factorisations() -> Mapping[str, Factorisation]:
+    """Factorisations of params by name, sorted; those of `tensorlang.factorisations` too."""
+    return _rows("factorisations", Factorisation)
 
 
 @functools.cache

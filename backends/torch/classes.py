@@ -105,7 +105,12 @@ def _constructor(
     ):
         function = file.require("_complex_dtype")
         body.append(f"complex_dtype = {function}(dtype or torch.get_default_dtype())")
+    held: set[str] = set()
     for param in unit.program.params:
+        holder = param.name.rpartition(".")[0]
+        if holder and holder not in held:  # the factors of a param are those of a module
+            held.add(holder)
+            body.append(_assigned("self", holder, "nn.Module()", "add_module"))
         body.append(_parameter(param))
     for sub, name, count in unit.subs:
         body.append(_child(sub, classes[name], count))
@@ -128,18 +133,22 @@ def _parameter(param: Param) -> str:
     shape = ", ".join(map(str, sizes)) if sizes else "()"
     frozen = ", requires_grad=False" if param.frozen else ""
     value = f"nn.Parameter(torch.empty({shape}, device=device, {dtype}){frozen})"
-    if is_attribute(param.name):
-        return f"self.{param.name} = {value}"
-    return f"self.register_parameter({quoted(param.name)}, {value})"
+    holder, _, name = param.name.rpartition(".")
+    owner = attribute(holder) if holder else "self"
+    return _assigned(owner, name, value, "register_parameter")
+
+
+def _assigned(owner: str, name: str, value: str, method: str) -> str:
+    if is_attribute(name):
+        return f"{owner}.{name} = {value}"
+    return f"{owner}.{method}({quoted(name)}, {value})"
 
 
 def _child(name: str, class_name: str, count: int | None) -> str:
     value = f"{class_name}(device=device, dtype=dtype)"
     if count is not None:
         value = f"nn.ModuleList({value} for _ in range({count}))"
-    if is_attribute(name):
-        return f"self.{name} = {value}"
-    return f"self.add_module({quoted(name)}, {value})"
+    return _assigned("self", name, value, "add_module")
 
 
 def _reset(unit: Unit, lines: list[str]) -> list[str]:

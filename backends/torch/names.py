@@ -66,7 +66,10 @@ def is_attribute(name: str) -> bool:
 
 
 def attribute(name: str, owner: str = "self") -> str:
-    """An expression for an attribute whatever its name."""
+    """An expression for an attribute whatever its name; a dotted one is an attribute of another."""
+    holder, _, last = name.rpartition(".")
+    if holder:
+        owner, name = attribute(holder, owner), last
     return f"{owner}.{name}" if is_attribute(name) else f"getattr({owner}, {quoted(name)})"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 
 import sympy
 
@@ -20,12 +19,13 @@ from tensorlang.check.errors.dims import DimCycle
 from tensorlang.check.errors.layers import NoOutput, NotYet, UnknownLayer
 from tensorlang.check.errors.names import ReservedName
 from tensorlang.check.expressions import expression
+from tensorlang.check.factorised import RANKS, with_initial_values
 from tensorlang.check.hoisting import finish, prepare
 from tensorlang.check.hypers import bind_hypers
 from tensorlang.check.mentions import mentions
 from tensorlang.check.names import reserved
 from tensorlang.check.naming import declare_names
-from tensorlang.check.program import Dim, Index, Input, Param, Program, Statement, Sub, Value
+from tensorlang.check.program import Dim, Index, Input, Program, Statement, Sub, Value
 from tensorlang.check.scatter import Gathered, scatter
 from tensorlang.check.scope import LayerScope
 from tensorlang.check.session import Bind, Interface, Session
@@ -84,6 +84,7 @@ def check_spec(spec: Spec) -> tuple[Diagnostic, ...]:
     """
     with _deep():
         session = _session(spec)
+        session.symbolic = True
         for source in spec.layers.values():
             values = bind_hypers(session, source, {}, {}, None)
             _program(session, source, values, source.ast.name_span)
@@ -149,7 +150,10 @@ def _read(
         Index(name, Dim(name, dynamic(name)), ellipsis=name == "...") for name in batch
     )
     spans = {hyper.name: hyper.span for hyper in reversed(layer.hypers)}
+    ranks = {name.removesuffix(RANKS): v for name, v in values.items() if name.endswith(RANKS)}
+    values = {name: value for name, value in values.items() if not name.endswith(RANKS)}
     scope = LayerScope(session, source, mentions(layer), values, spans, ellipsis, has_ellipsis)
+    scope.ranks = {name: value for name, value in ranks.items() if value is not None}
     scope.dims = Dims(values, spans, scope.mentions, scope.report)
     scope.dims.indices = scope.index_dims
     for index in ellipsis:
@@ -207,7 +211,7 @@ class _Reader:
             case ast.InputDecl():
                 self.inputs += inputs(scope, statement, self.owned, self.input_orders)
             case ast.ParamDecl():
-                params(scope, statement, self.owned)
+                self.body += params(scope, statement, self.owned)
             case ast.ConstDecl():
                 if const(scope, statement, self.owned) is None:
                     const_expression(scope, statement, self.owned)
@@ -259,12 +263,13 @@ class _Reader:
             tuple(dims.values()),
             tuple(moving.values()),
             tuple(self.inputs),
-            tuple(self._fanned()),
+            tuple(with_initial_values(scope)),
             tuple(scope.consts),
             tuple(self._subs()),
             tuple(self.body),
             self.outputs,
             layer.span,
+            tuple(scope.factored),
         )
         return Interface(
             program,
@@ -274,10 +279,6 @@ class _Reader:
             scope.has_ellipsis,
             frozenset(dim.size for dim in moving.values() if isinstance(dim.size, sympy.Symbol)),
         )
-
-    def _fanned(self) -> Iterator[Param]:
-        for param in self.scope.params:
-            yield replace(param, fan_in=self.scope.fan_in.get(param.name, 1))
 
     def _subs(self) -> Iterator[Sub]:
         for info in self.scope.subs.values():

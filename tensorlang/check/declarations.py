@@ -11,10 +11,11 @@ from tensorlang.check.axes import axes, declared_dtype, static, tensor
 from tensorlang.check.errors.layers import (
     BadInitialiser,
     NoInitialiser,
-    NotYet,
 )
 from tensorlang.check.errors.types import ParamType
+from tensorlang.check.factorised import clause, factorise
 from tensorlang.check.program import (
+    Equation,
     Initialiser,
     Input,
     Param,
@@ -40,10 +41,10 @@ def inputs(
     return out
 
 
-def params(scope: LayerScope, statement: ast.ParamDecl, owned: set[int]) -> None:
-    if statement.factorisation is not None:
-        span = statement.factorisation.span
-        scope.report(NotYet(span, "factorised params (as ...) are"))
+def params(scope: LayerScope, statement: ast.ParamDecl, owned: set[int]) -> list[Equation]:
+    """Enter params; gives the equations of those that are factorised."""
+    out: list[Equation] = []
+    form = None if statement.factorisation is None else clause(scope, statement)
     law = _initialiser(scope, statement)
     for declared in statement.tensors:
         slots = axes(scope, declared.slots or (), "a param", ellipsis=False)
@@ -58,7 +59,11 @@ def params(scope: LayerScope, statement: ast.ParamDecl, owned: set[int]) -> None
         if id(declared) not in owned:
             continue
         entered = tensor(scope, declared, Kind.PARAM, slots if fixed else None, dtype)
-        if not entered.bad and law is not None:
+        if entered.bad or law is None:
+            continue
+        if form is not None:
+            out += factorise(scope, entered, law, statement.frozen, form)
+        else:
             scope.params.append(
                 Param(
                     entered.name,
@@ -70,6 +75,7 @@ def params(scope: LayerScope, statement: ast.ParamDecl, owned: set[int]) -> None
                     declared.span,
                 )
             )
+    return out
 
 
 def _initialiser(scope: LayerScope, statement: ast.ParamDecl) -> Initialiser | None:

@@ -42,15 +42,29 @@ def bind_hypers(
     """
     layer = source.ast
     known = tuple(hyper.name for hyper in layer.hypers)
-    for name in given:
-        if name not in known:
-            session.report(UnknownHyper(where.get(name, layer.name_span), layer.name, name, known))
     out: dict[str, Value | None] = {}
+    for name in given:
+        if name in ranks_by_values(layer):
+            out[name] = _plain(given[name])
+        elif name not in known:
+            session.report(UnknownHyper(where.get(name, layer.name_span), layer.name, name, known))
     for hyper in layer.hypers:
         if hyper.name in out:
             continue  # reported as a name that is taken
         out[hyper.name] = _value(session, layer, hyper, given, where, missing, out)
     return out
+
+
+def ranks_by_values(layer: ast.Layer) -> tuple[str, ...]:
+    """What may be bound besides: `W.ranks`, of params whose ranks their values decide."""
+    return tuple(
+        f"{tensor.name}.ranks"
+        for statement in layer.body
+        if isinstance(statement, ast.ParamDecl)
+        and isinstance(statement.factorisation, ast.Call)
+        and any(argument.name == "tol" for argument in statement.factorisation.args or ())
+        for tensor in statement.tensors
+    )
 
 
 def _value(

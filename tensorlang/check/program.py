@@ -379,6 +379,21 @@ Statement = Equation | Scatter | SubCall
 
 
 @dataclass(frozen=True, slots=True)
+class Factored:
+    """A param that is stored as factors: the params `name.…`; an equation defines `name`.
+
+    `factorisation` names a row of `tensorlang.library.factorisations`.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    dtype: Dtype
+    factorisation: str
+    ranks: tuple[int, ...]
+    arguments: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sub:
     """A sub-layer: `count` is None for a single one, else the number of stages of a stack.
 
@@ -418,6 +433,7 @@ class Program:
     body: tuple[Statement, ...]
     outputs: tuple[str, ...]
     span: Span
+    factored: tuple[Factored, ...] = ()
 
 
 def free_indices(expr: Expr) -> dict[Index, None]:

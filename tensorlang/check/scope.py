@@ -15,6 +15,7 @@ from tensorlang.check.program import (
     Axis,
     Const,
     Expr,
+    Factored,
     Group,
     Index,
     Param,
@@ -25,6 +26,7 @@ from tensorlang.check.program import (
 from tensorlang.check.terms import SubLayer, Term
 from tensorlang.diagnostics import Diagnostic
 from tensorlang.dtype import Dtype
+from tensorlang.library.factorisation import Form
 from tensorlang.size import Size
 from tensorlang.source import Span
 from tensorlang.syntax import ast
@@ -184,6 +186,9 @@ class LayerScope:
     consts: list[Const] = field(default_factory=list)
     tables: dict[str, tuple[int, int]] = field(default_factory=dict)
     fan_in: dict[str, Size] = field(default_factory=dict)
+    ranks: Mapping[str, Value] = field(default_factory=dict)  # bound for params by tol
+    factored: list[Factored] = field(default_factory=list)
+    forms: dict[str, Form] = field(default_factory=dict)  # of factored params
     index_dims: dict[str, ast.Name] = field(default_factory=dict)
     indices: dict[str, Index | None] = field(default_factory=dict)
     reported: set[str] = field(default_factory=set)

@@ -47,6 +47,7 @@ class Session:
 
     check: Check
     check_def: CheckDef
+    symbolic: bool = False  # values are not all there: a spec is checked, not compiled
     diagnostics: list[Diagnostic] = field(default_factory=list)
     errors: int = 0
     guesses: int = 0

@@ -1,0 +1,55 @@
+"""Canonical polyadic form: a sum of outer products."""
+
+from __future__ import annotations
+
+from math import prod
+
+from tensorlang.library.factorisation import (
+    Arguments,
+    Array,
+    Axes,
+    Factor,
+    Factorisation,
+    Form,
+    Mode,
+    Ranks,
+    Unfit,
+    key,
+    modes,
+)
+from tensorlang.library.fitting import alternating
+
+
+def most(axes: Axes, args: Arguments) -> Ranks:
+    sizes = [mode.size for mode in modes(axes)]
+    if len(sizes) < 2:
+        raise Unfit("cp takes two indices or more")
+    return (prod(sizes) // max(sizes),)  # every tensor has a cp of this rank
+
+
+def form(axes: Axes, ranks: Ranks, args: Arguments) -> Form:
+    bond = Mode("r", ranks[0])
+    factors = tuple(
+        Factor(key(mode.name), (mode.name, bond.name), (mode.size, bond.size))
+        for mode in modes(axes)
+    )
+    return Form(axes, (bond,), factors)
+
+
+def fit(values: Array, form: Form, ranks: Ranks) -> tuple[Array, ...]:
+    return alternating(values, form)
+
+
+ROW = Factorisation(
+    name="cp",
+    rank="rank",
+    most=most,
+    form=form,
+    fit=fit,
+    free=True,
+    doc=(
+        "W[i, j, k] = i[i, r] * j[j, r] * k[k, r] (Hitchcock, 1927); "
+        "fitted by alternating least squares"
+    ),
+    example="param W[o, i] ~ kaiming as cp(rank = 8)",
+)
