@@ -6,6 +6,7 @@ IMPORTS = (
     "import warnings",
     "from collections.abc import Callable",
     "from typing import Any",
+    "from torch.nn.attention import SDPBackend, sdpa_kernel",
 )
 
 HEAD = """\
@@ -175,7 +176,8 @@ def _pulled_back(
             given[k] = leaf
         return _tuple(plain(*given, *sizes))
 
-    _, pull = torch.func.vjp(of, *(tensors[k] for k in real))
+    with sdpa_kernel(SDPBackend.MATH):  # the fused ones have no second derivative
+        _, pull = torch.func.vjp(of, *(tensors[k] for k in real))
     found = dict(zip(real, pull(grads)))
     return [found.get(k) for k in range(len(tensors))]
 

@@ -16,7 +16,7 @@ from tensorlang.backends.triton.region import (
     with_blocks,
     wrapper,
 )
-from tensorlang.backends.triton.rows import Gradient, Operand, Rows, kernels
+from tensorlang.backends.triton.rows import Gradient, Operand, Rows, kernels, spread
 from tensorlang.dtype import Dtype
 from tensorlang.plan.plan import Plan, Region, Step
 from tensorlang.plan.rows import MOST_LANES, Space, space
@@ -169,7 +169,7 @@ class _Text:
             case Gradient.PARTIAL:
                 text = f"{name}.sum(0)"
             case Gradient.SPREAD:
-                axes = (*self.rows.space.rows, *self.rows.space.lanes)
+                axes = spread(self.rows.space, self.rows.whole, operand)
                 lost = [k for k, axis in enumerate(axes) if axis not in operand.axes]
                 kept = [axis for axis in axes if axis in operand.axes]
                 order = [kept.index(axis) for axis in operand.axes]

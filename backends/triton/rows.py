@@ -151,6 +151,13 @@ def kernels(
     )
 
 
+def spread(space: Space, whole: bool, operand: Operand) -> tuple[int, ...]:
+    """Axes of the tensor that holds a SPREAD gradient: all, or the rows if lanes are summed."""
+    if whole and not set(operand.axes) & set(space.lanes):
+        return space.rows
+    return (*space.rows, *space.lanes)
+
+
 @dataclass(slots=True)
 class _Build:
     name: str
@@ -276,10 +283,12 @@ class _Build:
                     tensors.append(replace(self.argument(operand), name=out, role=Role.OUT))
                     stores.append(Store(out, self.index(operand.dims), adjoint))
                 case Gradient.SPREAD:
-                    space = (*self.space.rows, *self.space.lanes)
+                    space = self.spread(operand)
                     extents = tuple(map(self.extent, space))
                     tensors.append(Tensor(out, Role.OUT, DType.ACCUMULATE, extents))
-                    stores.append(Store(out, self.positions(space), adjoint))
+                    stores.append(
+                        Store(out, self.positions(space), self.once(values, adjoint, space))
+                    )
                 case Gradient.PARTIAL:
                     extents = (Ref("P"), *map(self.extent, operand.axes))
                     tensors.append(Tensor(out, Role.OUT, DType.ACCUMULATE, extents))
@@ -305,6 +314,20 @@ class _Build:
             body = (*values.lets, *stores)
         sizes = (*self.sizes, "P", "SPAN") if persistent else tuple(self.sizes)
         return replace(values.kernel, tensors=tuple(tensors), sizes=sizes, body=body)
+
+    def spread(self, operand: Operand) -> tuple[int, ...]:
+        """Axes over which a gradient is stored that rows or tiles of lanes share."""
+        return spread(self.space, self.whole, operand)
+
+    def once(self, values: Values, adjoint: Expr, space: Sequence[int]) -> Expr:
+        """An adjoint that is summed over a tile's axis already counts at the tile's first cell."""
+        stored = {"r"} if set(space) & set(self.space.rows) else set()
+        stored |= {"l"} if set(space) & set(self.space.lanes) else set()
+        for axis, block in (("r", "BR"), ("l", "BL")):
+            if axis in stored and axis not in values.type(adjoint).axes:
+                first = values.map("eq", Map("mod", (Iota(axis), Ref(block))), integer(0))
+                adjoint = values.map("where", first, adjoint, real(0))
+        return adjoint
 
     def hoisted(self, values: Values) -> tuple[list[Let], list[Let]]:
         """Values that are the same for all rows, and the others."""

@@ -1,0 +1,98 @@
+"""Kernels compiled for chips that are not there: no spills, shared memory within the chip's."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import pytest
+
+import tensorlang as tl
+from tensorlang.backends.triton import attention
+from tensorlang.backends.triton.build import call, integer
+from tensorlang.backends.triton.check import CHIPS, Job, KernelReport, check, compiled
+from tensorlang.backends.triton.configs import ATTENTION, padded
+from tensorlang.backends.triton.kernel_ir import Expr, Iota
+from tensorlang.backends.triton.print import to_triton
+from tests.example_cases import EXAMPLES
+
+pytest.importorskip("triton")
+
+OTHERS = [pytest.param(arch, marks=pytest.mark.targets) for arch in ("sm_80", "gfx942")]
+SPECS = (
+    "attention", "axial", "digits", "grassmann", "kernel_density", "linear_attention",
+    "message_passing", "mlp", "norms", "third_order",
+)  # fmt: skip
+
+
+@functools.cache
+def _source(name: str) -> str:
+    return tl.compile(str(EXAMPLES / f"{name}.tl"), target="triton").source
+
+
+def _fit(reports: Sequence[KernelReport]) -> None:
+    problems = [f"{r.name} for {r.arch}: {r.problem}" for r in reports if r.problem]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("arch", ["sm_90", *OTHERS])
+@pytest.mark.parametrize("name", SPECS)
+def test_every_example(name: str, arch: str) -> None:
+    reports = check(_source(name), arch)
+    assert reports, name
+    _fit(reports)
+
+
+def test_examples_without_kernels_have_none() -> None:
+    for path in sorted(EXAMPLES.glob("*.tl")):
+        if path.stem not in SPECS:
+            assert "KERNELS" not in _source(path.stem), path
+
+
+# --- shipped configurations ----------------------------------------------------------------------
+CAUSAL = call("le", Iota("j"), Iota("i"))
+WINDOW = call(
+    "and", CAUSAL, call("lt", call("add", Iota("i"), call("neg", Iota("j"))), integer(99))
+)
+
+
+def _jobs(arch: str, precision: str, width: int, condition: Expr | None) -> list[Job]:
+    spec = attention.Attention(f"a{width}", 2, width, width, 0.125, condition)
+    jobs = []
+    for kernel in attention.kernels(spec):
+        what = kernel.name.removeprefix(f"{spec.name}_")
+        keys = (f"{precision} {CHIPS[arch]}", precision)
+        key = next(k for k in keys if k in ATTENTION.rows[what])
+        bm, bn, warps, stages = ATTENTION.row(what, key, padded(width))
+        kinds = tuple((t.name, t.dtype.value) for t in kernel.tensors)
+        text = to_triton(kernel).removeprefix("@triton.jit\n")
+        stages = 1 if arch.startswith("gfx") else stages
+        jobs.append(
+            Job(kernel.name, text, kinds, {"BM": bm, "BN": bn}, warps, stages, precision, arch)
+        )
+    return jobs
+
+
+@pytest.mark.parametrize("width", [64, 128])
+def test_wide_heads(width: int) -> None:
+    _fit(compiled(_jobs("sm_90", "half", width, CAUSAL)))
+
+
+@pytest.mark.targets
+@pytest.mark.parametrize("precision", ["half", "float", "double"])
+@pytest.mark.parametrize("arch", CHIPS)
+def test_shipped_configurations(arch: str, precision: str) -> None:
+    jobs = []
+    for width in (30, 32, 48, 64, 80, 96, 120, 128):
+        for condition in (None, WINDOW):
+            jobs += _jobs(arch, precision, width, condition)
+    _fit(compiled(jobs))
+
+
+def test_an_unknown_chip_is_refused() -> None:
+    with pytest.raises(ValueError, match="no such chip"):
+        check("", "sm_1")
+
+
+def test_a_module_without_kernels_has_no_reports() -> None:
+    assert check("import torch\n", "sm_90") == []

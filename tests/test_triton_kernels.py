@@ -1,0 +1,96 @@
+"""Kernels in Triton's interpreter (tests/interpreted.py, a process of its own), modules without."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import runpy
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+import tensorlang as tl
+from tests.example_cases import CASES, EXAMPLES
+from tests.interpreted import CHECKS
+
+
+@pytest.fixture(scope="module")
+def results() -> Mapping[str, str | None]:
+    """What every check said: triton reads TRITON_INTERPRET when it is imported."""
+    pytest.importorskip("triton")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.interpreted"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        cwd=EXAMPLES.parent,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: Mapping[str, str | None] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_in_the_interpreter(name: str, results: Mapping[str, str | None]) -> None:
+    if results[name] is not None:
+        pytest.fail(results[name], pytrace=False)
+
+
+def _norm() -> str:
+    return tl.compile(str(EXAMPLES / "norms.tl"), target="triton", bind={"d": 5}).source
+
+
+def test_on_a_cpu_a_module_says_once_that_torch_does_the_work(tmp_path: Path) -> None:
+    path = tmp_path / "norms_triton.py"
+    path.write_text(_norm())
+    layer = runpy.run_path(str(path))["LAYERS"]["RMSNorm"]()
+    x = torch.randn(2, 3, 5)
+    with pytest.warns(UserWarning, match="run in plain torch"):
+        y = layer(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(layer(x), y)
+
+
+def test_a_module_runs_where_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *args: object, **kwargs: object) -> object:
+        if name.split(".")[0] == "triton":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)  # type: ignore[arg-type]
+
+    source = _norm()
+    monkeypatch.setattr(builtins, "__import__", without)
+    names: dict[str, object] = {"__name__": "norms"}
+    exec(compile(source, "norms_triton.py", "exec"), names)
+    layer = names["LAYERS"]["LayerNorm"]()  # type: ignore[index]
+    monkeypatch.undo()
+    x = torch.randn(2, 3, 5)
+    with pytest.warns(UserWarning, match="not installed"):
+        torch.testing.assert_close(layer(x), torch.nn.functional.layer_norm(x, (5,)))
+
+
+def test_emission_is_deterministic() -> None:
+    assert _norm() == _norm()
+
+
+def test_reports_say_what_goes_where() -> None:
+    for case in CASES:
+        if case.layer in ("AxialBlock", "CrossAttention"):
+            compiled = tl.compile(
+                str(case.path), target="triton", bind={case.layer: dict(case.hypers)}
+            )
+            kinds = {
+                region.backend
+                for unit in compiled.units
+                for plan in unit.plans.values()
+                for region in plan.regions
+            }
+            assert "K1" in kinds, case.name
