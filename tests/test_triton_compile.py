@@ -25,6 +25,13 @@ SPECS = (
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _only_on_request(request: pytest.FixtureRequest) -> None:
+    marked = request.node.get_closest_marker("targets") is not None
+    if marked and "targets" not in request.config.getoption("markexpr"):
+        pytest.skip("run with -m targets")
+
+
 @functools.cache
 def _source(name: str) -> str:
     return tl.compile(str(EXAMPLES / f"{name}.tl"), target="triton").source
@@ -61,15 +68,15 @@ def _jobs(arch: str, precision: str, width: int, condition: Expr | None) -> list
     jobs = []
     for kernel in attention.kernels(spec):
         what = kernel.name.removeprefix(f"{spec.name}_")
-        keys = (f"{precision} {CHIPS[arch]}", precision)
-        key = next(k for k in keys if k in ATTENTION.rows[what])
-        bm, bn, warps, stages = ATTENTION.row(what, key, padded(width))
+        table = ATTENTION.table(what, padded(width))
+        config = table.get(f"{precision} {CHIPS[arch]}", table[precision])
+        if config is None:
+            continue
         kinds = tuple((t.name, t.dtype.value) for t in kernel.tensors)
         text = to_triton(kernel).removeprefix("@triton.jit\n")
-        stages = 1 if arch.startswith("gfx") else stages
-        jobs.append(
-            Job(kernel.name, text, kinds, {"BM": bm, "BN": bn}, warps, stages, precision, arch)
-        )
+        stages = 1 if arch.startswith("gfx") else config.stages
+        blocks = dict(config.blocks)
+        jobs.append(Job(kernel.name, text, kinds, blocks, config.warps, stages, precision, arch))
     return jobs
 
 

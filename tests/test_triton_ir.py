@@ -281,7 +281,7 @@ def _attend(spec: attention.Attention, n: int, m: int, keep: np.ndarray) -> None
     arrays |= {f"D{x}": np.full_like(arrays[x], np.nan) for x in "QKV"}
     sizes = {f"B{i}": size for i, size in enumerate(b)} | {"N": n, "M": m}
     for kernel in attention.kernels(spec):
-        run(kernel, {t.name: arrays[t.name] for t in kernel.tensors}, sizes, kernel.configs[3])
+        run(kernel, {t.name: arrays[t.name] for t in kernel.tensors}, sizes, kernel.configs[-1])
     Q, K, V = (torch.tensor(arrays[x], requires_grad=True) for x in "QKV")
     logits = (Q @ K.mT * spec.scale).masked_fill(~torch.tensor(keep), -torch.inf)
     alive = torch.tensor(keep).any(-1, keepdim=True)

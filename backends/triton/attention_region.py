@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from tensorlang.backends.triton.attention import Attention, Mask, kernels
 from tensorlang.backends.triton.build import call, integer
-from tensorlang.backends.triton.configs import ATTENTION, PRECISIONS, padded
+from tensorlang.backends.triton.configs import ATTENTION, padded
 from tensorlang.backends.triton.kernel_ir import (
     Cast,
     Const,
@@ -166,14 +166,11 @@ class _Text:
         what = kernel.name.removeprefix(f"{self.name}_")
         width = max(padded(self.attention.features), padded(self.attention.values))
         rows = []
-        for key, config in zip(PRECISIONS, kernel.configs, strict=True):
-            rows.append(
-                f'    "{key}": ({_blocks(config.blocks)}, {config.warps}, {config.stages}),'
-            )
-        for key, config in ATTENTION.special(what, width):
-            rows.append(
-                f'    "{key}": ({_blocks(config.blocks)}, {config.warps}, {config.stages}),'
-            )
+        for key, config in ATTENTION.table(what, width).items():
+            row = "None"
+            if config is not None:
+                row = f"({_blocks(config.blocks)}, {config.warps}, {config.stages})"
+            rows.append(f'    "{key}": {row},')
         return "\n".join(["{", *rows, "}"])
 
     def _operator(
@@ -208,7 +205,7 @@ class _Text:
         tensors = tuple_text([t.name for t in kernel.tensors])
         grid = with_blocks(launch_grid(kernel), blocks(kernel), "choice")
         return [
-            f"choice = _choice({kernel.name.upper()}, Q)",
+            f"choice = _choice({kernel.name.upper()}, Q.dtype, Q.device)",
             f"_launch({kernel.name}, {grid}, {tensors}, {tuple_text(list(kernel.sizes))}, choice)",
         ]
 
@@ -288,10 +285,20 @@ class _Text:
             f"lambda *given: {torch_function}(*given), 1, 1\n)",
             wrapper(
                 name, [*inputs, *sizes], [q, *inputs], region, torch_function,
-                f"{name}_function", None,
+                f"{name}_function", self._unserved(q, k, v),
             ),
         ]  # fmt: skip
         return "\n\n\n".join(parts)
+
+    def _unserved(self, q: str, k: str, v: str) -> str | None:
+        """The test for a dtype that some kernel has no configuration for, None if there is none."""
+        dtype = f"_low(_common({q}, {k}, {v}), {q})"
+        tests = [
+            f"_choice({kernel.name.upper()}, {dtype}, {q}.device) is None"
+            for kernel in (self.forward, self.keys, self.queries)
+            if ": None," in self.table(kernel)
+        ]
+        return " or ".join(tests) or None
 
     def _views(self, q: str, k: str, v: str, size: SizeText) -> list[str]:
         a = self.a

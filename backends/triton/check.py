@@ -127,7 +127,9 @@ def _jobs(source: str, arch: str, precision: str) -> list[Job]:
         function = functions[name]
         text = ast.get_source_segment(source, function)
         assert text is not None, name
-        row = table.get(f"{precision} {CHIPS[arch]}") or table.get(precision) or table["half"]
+        row = table.get(f"{precision} {CHIPS[arch]}", table.get(precision, table["half"]))
+        if row is None:  # torch computes this one
+            continue
         blocks, warps, stages = row
         pairs = [(tensor, dtype) for tensor, _, dtype in (k.partition(":") for k in kinds.split())]
         stages = 1 if arch.startswith("gfx") else stages

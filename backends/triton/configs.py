@@ -40,11 +40,11 @@ def padded(size: int) -> int:
 @dataclass(frozen=True, slots=True)
 class AttentionConfigs:
     """Rows by kernel, precision and widest head size that they serve. A precision may name a chip
-    ("half ampere") where the row for the others does not fit."""
+    ("half ampere") where the row for the others does not fit; None: no row does, torch computes."""
 
-    rows: dict[str, dict[str, tuple[tuple[int, Row], ...]]]
+    rows: dict[str, dict[str, tuple[tuple[int, Row | None], ...]]]
 
-    def row(self, kernel: str, precision: str, width: int) -> Row:
+    def row(self, kernel: str, precision: str, width: int) -> Row | None:
         if precision == "interpreter":
             return (16, 16, 4, 1)
         for most, row in self.rows[kernel][precision]:
@@ -52,14 +52,18 @@ class AttentionConfigs:
                 return row
         raise AssertionError((kernel, precision, width))
 
-    def configs(self, kernel: str, width: int) -> tuple[Config, ...]:
-        """The configurations of PRECISIONS, in that order."""
-        return tuple(_config(kernel, self.row(kernel, p, width)) for p in PRECISIONS)
+    def table(self, kernel: str, width: int) -> dict[str, Config | None]:
+        """Configurations by precision, and by precision and chip where they differ."""
+        keys = (*PRECISIONS, *(key for key in self.rows[kernel] if " " in key))
+        rows = {key: self.row(kernel, key, width) for key in keys}
+        return {key: None if row is None else _config(kernel, row) for key, row in rows.items()}
 
-    def special(self, kernel: str, width: int) -> tuple[tuple[str, Config], ...]:
-        """Those for single chips, by key."""
-        keys = (key for key in self.rows[kernel] if " " in key)
-        return tuple((key, _config(kernel, self.row(kernel, key, width))) for key in keys)
+    def configs(self, kernel: str, width: int) -> tuple[Config, ...]:
+        """All configurations, that of the interpreter last."""
+        found = self.table(kernel, width)
+        last = found.pop("interpreter")
+        kept = [config for config in (*found.values(), last) if config is not None]
+        return tuple(kept)
 
 
 def _config(kernel: str, row: Row) -> Config:

@@ -62,16 +62,16 @@ def _innermost(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-def _choice(table: dict[str, Any], x: Tensor) -> Any:
-    """The row of a table of configurations for a dtype and a device."""
+def _choice(table: dict[str, Any], dtype: torch.dtype, device: torch.device) -> Any:
+    """The row of a table of configurations for a dtype and a device, None if there is none."""
     if _INTERPRET:
         return table["interpreter"]
-    precision = {torch.float32: "float", torch.float64: "double"}.get(x.dtype, "half")
+    precision = {torch.float32: "float", torch.float64: "double"}.get(dtype, "half")
     if torch.version.hip is not None:
         chip = "cdna"
     else:
-        chip = "hopper" if torch.cuda.get_device_capability(x.device)[0] >= 9 else "ampere"
-    return table.get(f"{precision} {chip}") or table[precision]
+        chip = "hopper" if torch.cuda.get_device_capability(device)[0] >= 9 else "ampere"
+    return table.get(f"{precision} {chip}", table[precision])
 
 
 def _launch(

@@ -169,7 +169,7 @@ class _Text:
             case Gradient.PARTIAL:
                 text = f"{name}.sum(0)"
             case Gradient.SPREAD:
-                axes = spread(self.rows.space, self.rows.whole, operand)
+                axes = spread(self.rows.space, operand)
                 lost = [k for k, axis in enumerate(axes) if axis not in operand.axes]
                 kept = [axis for axis in axes if axis in operand.axes]
                 order = [kept.index(axis) for axis in operand.axes]
@@ -229,7 +229,7 @@ class _Text:
             f"lambda *given: {torch_function}(*given), {len(rows.results)}\n)"
         )
         limit = None
-        if rows.whole and not self.static:
+        if rows.space.whole and not self.static:
             lanes = [_factor(size(rows.space.sizes[axis])) for axis in rows.space.lanes]
             limit = f"{' * '.join(lanes)} > {MOST_LANES}"
         parts.append(

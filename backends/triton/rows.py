@@ -64,7 +64,6 @@ from tensorlang.plan.plan import Slot, Step
 from tensorlang.plan.rows import Space
 from tensorlang.size import Size
 
-WHOLE_ROW = 4096
 INF = math.inf
 _DTYPE = {Dtype.BOOL: DType.BOOL, Dtype.INT: DType.INT, Dtype.REAL: DType.ACCUMULATE}
 
@@ -116,7 +115,6 @@ class Rows:
     forward: Kernel
     backward: Kernel | None
     persistent: bool
-    whole: bool
 
 
 def kernels(
@@ -136,9 +134,8 @@ def kernels(
             replace(o, gradient=build.gradient(o)) if o.name in build.reached else o
             for o in operands
         )
-        persistent = any(o.gradient is Gradient.PARTIAL for o in operands)
     else:
-        backward, persistent = None, False
+        backward = None
     return Rows(
         operands,
         tuple(build.results()),
@@ -146,14 +143,13 @@ def kernels(
         space,
         mask_tails(forward),
         None if backward is None else mask_tails(backward),
-        persistent,
-        build.whole,
+        build.persistent,
     )
 
 
-def spread(space: Space, whole: bool, operand: Operand) -> tuple[int, ...]:
+def spread(space: Space, operand: Operand) -> tuple[int, ...]:
     """Axes of the tensor that holds a SPREAD gradient: all, or the rows if lanes are summed."""
-    if whole and not set(operand.axes) & set(space.lanes):
+    if space.whole and not set(operand.axes) & set(space.lanes):
         return space.rows
     return (*space.rows, *space.lanes)
 
@@ -168,17 +164,9 @@ class _Build:
     sizes: dict[str, Size] = field(default_factory=dict)
     operands: dict[tuple[Slot, tuple[tuple[int, ...], ...]], Operand] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
+    persistent: bool = False
 
     # --- the space -------------------------------------------------------------------------------
-    @property
-    def whole(self) -> bool:
-        """Whether one tile holds all lanes."""
-        if self.space.reduces:
-            return True
-        lanes = [self.space.sizes[axis] for axis in self.space.lanes]
-        count = math.prod(size for size in lanes if isinstance(size, int))
-        return all(isinstance(size, int) for size in lanes) and count <= WHOLE_ROW
-
     def axis_name(self, axis: int) -> str:
         letter, axes = (
             ("r", self.space.rows) if axis in self.space.rows else ("l", self.space.lanes)
@@ -213,7 +201,7 @@ class _Build:
 
     def lanes(self) -> Axis:
         extent = product(*(self.extent(axis) for axis in self.space.lanes))
-        kind = AxisKind.LANE if self.whole else AxisKind.TILE
+        kind = AxisKind.LANE if self.space.whole else AxisKind.TILE
         return Axis("l", kind, extent, "BL", self.split(self.space.lanes))
 
     # --- kernels ---------------------------------------------------------------------------------
@@ -240,7 +228,7 @@ class _Build:
     def backward(self) -> Kernel:
         """Recomputes the results, then their adjoints; see Gradient for what leaves."""
         kinds = {o.name: self.gradient(o) for o in self.operands.values() if self.real(o)}
-        persistent = Gradient.PARTIAL in kinds.values()
+        persistent = self.persistent = Gradient.PARTIAL in kinds.values()
         axes = [self.rows(AxisKind.CHUNK if persistent else AxisKind.TILE), self.lanes()]
         if persistent:
             axes.insert(0, Axis("p", AxisKind.GRID, Ref("P")))
@@ -317,7 +305,7 @@ class _Build:
 
     def spread(self, operand: Operand) -> tuple[int, ...]:
         """Axes over which a gradient is stored that rows or tiles of lanes share."""
-        return spread(self.space, self.whole, operand)
+        return spread(self.space, operand)
 
     def once(self, values: Values, adjoint: Expr, space: Sequence[int]) -> Expr:
         """An adjoint that is summed over a tile's axis already counts at the tile's first cell."""
@@ -358,7 +346,7 @@ class _Build:
         tensors = [self.argument(o) for o in self.operands.values()]
         tensors += [Tensor(f"G{r.name}", Role.IN, DType.COMPUTE, ()) for r in self.results()]
         lanes: int | None = 0
-        if self.whole:
+        if self.space.whole:
             sizes = [self.space.sizes[axis] for axis in self.space.lanes]
             known = [size for size in sizes if isinstance(size, int)]
             lanes = math.prod(known) if len(known) == len(sizes) else None
@@ -403,10 +391,10 @@ class _Build:
         axes = set(operand.axes)
         lanes = axes & set(self.space.lanes)
         if axes.issuperset(self.space.rows):
-            if lanes == set(self.space.lanes) or (not lanes and self.whole):
+            if lanes == set(self.space.lanes) or (not lanes and self.space.whole):
                 return Gradient.DIRECT
         elif not axes & set(self.space.rows) and (
-            lanes == set(self.space.lanes) or (not lanes and self.whole)
+            lanes == set(self.space.lanes) or (not lanes and self.space.whole)
         ):
             return Gradient.PARTIAL
         return Gradient.SPREAD

@@ -125,6 +125,10 @@ def _split(
         return [replace(region, reason=reasons or region.reason)]
     regions = []
     groups = splitter.regions(units)
+    if len(region.regimes) > 1:  # kernels stand between torch regions, not inside a regime
+        backend, reason, positions, copied = groups[0]
+        kept = f"of {len(region.regimes)} orders by size, that for middle sizes is kept"
+        groups[0] = (backend, f"{reason}; {kept}", positions, copied)
     for number, (backend, reason, positions, copied) in enumerate(groups):
         steps = tuple(regime.steps[k] for k in (*copied, *positions))
         outside = {s for k, g in enumerate(groups) if k != number for p in (*g[3], *g[2])

@@ -32,6 +32,7 @@ from tensorlang.registry import functions
 from tensorlang.size import Size, product, same
 
 MOST_LANES = 16384
+WHOLE_ROW = 4096
 MOST_READS = 12
 REDUCTIONS = (ReduceOp.MAX, ReduceOp.MIN, ReduceOp.LOGSUMEXP)
 LARGEST_POWER = 8
@@ -48,6 +49,11 @@ class Space:
     places: tuple[tuple[int, ...], ...]
     values: dict[Slot, tuple[int, ...]]
     reduces: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether one tile holds all lanes; else programs share them out."""
+        return self.reduces or _short(self.sizes, self.lanes)
 
 
 def alone(step: Step) -> str | None:
@@ -189,6 +195,8 @@ class _Frame:
                     return "a result lacks the rows"
                 if axes.issuperset(lanes) is False and axes & set(lanes):
                     return "a result has some of the lanes"
+                if not axes & set(lanes) and not (sets or _short(self.sizes, lanes)):
+                    return "a result lacks the lanes"
                 if step.node.dtype is not Dtype.REAL:
                     return "only real results are stored"
         external = {r.node for step in steps for r in step.node.reads} - set(self.values)
@@ -213,6 +221,11 @@ class _Frame:
                     best = axes
         rest = tuple(axis for axis in range(len(self.sizes)) if axis not in best)
         return (*rest, *best)
+
+
+def _short(sizes: Sequence[Size], lanes: Sequence[int]) -> bool:
+    extent = product(sizes[axis] for axis in lanes)
+    return isinstance(extent, int) and extent <= WHOLE_ROW
 
 
 def _reduced(node: Node) -> tuple[int, ...]:
