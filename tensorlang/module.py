@@ -12,18 +12,24 @@ import inspect
 import linecache
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from tensorlang.check.check import check_layer
+from tensorlang.check.factorised import RANKS
+from tensorlang.check.hypers import ranks_by_values
 from tensorlang.check.program import Program, Value
 from tensorlang.check.spec import Spec, load_spec, spec_of_text
+from tensorlang.dense_values import decomposed, ranks_for
 from tensorlang.driver import Compiled, build, frozen_value
 from tensorlang.options import Options
-from tensorlang.requests import BadRequest
+from tensorlang.requests import BadRequest, BadShape
+from tensorlang.syntax import ast
 
 
 def load(
@@ -72,13 +78,19 @@ class LoadedSpec:
 class LayerClass(type):
     """Metaclass of the façades: calling one binds, compiles, and constructs the emitted class."""
 
+    _given: Mapping[str, bool]
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if getattr(cls, "_compiled", None) is not None:
             return super().__call__(*args, **kwargs)
         if args:
             raise TypeError(f"{cls.__name__} takes its hyperparameters by keyword")
         place = {key: kwargs.pop(key) for key in ("device", "dtype") if key in kwargs}
-        return _concrete(cls, kwargs)(**place)
+        values = {name: kwargs.pop(name) for name in cls._given if name in kwargs}
+        made = _concrete(cls, _with_ranks(cls, kwargs, values))(**place)
+        if values:
+            _set(made, values)
+        return made
 
 
 _FACADES: dict[tuple[str, str, str, Options], LayerClass] = {}
@@ -118,6 +130,7 @@ def _new_layer_class(spec: Spec, name: str, options: Options) -> LayerClass:
             "_layer": name,
             "_options": options,
             "_compiled": None,
+            "_given": _given(layer),
         },
     )
 
@@ -132,17 +145,85 @@ class _Shown:
         return self.text
 
 
+# --- values of params that are given -------------------------------------------------------------
+def _given(layer: ast.Layer) -> dict[str, bool]:
+    """Params that are `~ given`; whether their ranks depend on their values."""
+    late = ranks_by_values(layer)
+    return {
+        tensor.name: tensor.name + RANKS in late
+        for statement in layer.body
+        if isinstance(statement, ast.ParamDecl)
+        and isinstance(statement.initialiser, ast.Name)
+        and statement.initialiser.id == "given"
+        for tensor in statement.tensors
+    }
+
+
+def _with_ranks(
+    facade: Any, hypers: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The hyperparameters, and the ranks that params by `tol` need for their values."""
+    late = [name for name, by_values in facade._given.items() if by_values and name in values]
+    if not late:
+        return dict(hypers)
+    _refuse_unknown(facade, hypers)
+    bind = {name: frozen_value(value) for name, value in hypers.items()}
+    trial = check_layer(facade._spec, facade._layer, bind | {name + RANKS: 1 for name in late})
+    found = {
+        factored.name + RANKS: ranks_for(factored, _array(values[factored.name]))
+        for factored in trial.factored
+        if factored.name in late
+    }
+    return bind | found
+
+
+def _set(made: nn.Module, values: Mapping[str, Any]) -> None:
+    """Give params their values, through the door that a state_dict takes."""
+    state = {
+        key: value
+        for key, value in made.state_dict().items()
+        if key.partition(".")[0] not in values
+    }
+    own = dict(made.named_parameters(recurse=False))
+    for name, value in values.items():
+        given = torch.as_tensor(value)
+        if name in own and own[name].shape != given.shape:
+            shapes = f"shape {tuple(own[name].shape)}, given {tuple(given.shape)}"
+            raise BadShape(f"param {name} has {shapes}")
+        state[name] = given
+    made.load_state_dict(state)
+
+
+def _array(value: Any) -> Any:
+    tensor = torch.as_tensor(value).detach().cpu()
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64).numpy()
+
+
+def _decomposing(base: type[nn.Module], program: Program) -> Any:
+    """Loading for a layer with factored params: a dense value under their name is decomposed."""
+
+    def _load_from_state_dict(
+        self: Any, state_dict: dict[str, Any], prefix: str, *args: Any
+    ) -> None:
+        for factored in program.factored:
+            dense = state_dict.pop(prefix + factored.name, None)
+            if dense is None:
+                continue
+            factors, fit = decomposed(factored, _array(dense))
+            for name, values in factors.items():
+                state_dict[prefix + name] = torch.as_tensor(values)
+            self.factorisations = {**getattr(self, "factorisations", {}), factored.name: fit}
+        super(base, self)._load_from_state_dict(state_dict, prefix, *args)
+
+    return _load_from_state_dict
+
+
 _CONCRETE: dict[tuple[type, tuple[tuple[str, Value], ...]], type] = {}
 
 
 def _concrete(facade: LayerClass, hypers: Mapping[str, Any]) -> type:
     """The subclass for these hyperparameters. Raises TypeError for unknown or missing ones."""
-    known = {hyper.name: hyper for hyper in facade._spec.layers[facade._layer].ast.hypers}  # type: ignore[attr-defined]
-    for name in hypers:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known) or 'none'}"
-            raise BadRequest(f"{facade.__name__} has no hyperparameter {name}; {hint}")
+    known = _refuse_unknown(facade, hypers)
     missing = [n for n, hyper in known.items() if hyper.default is None and n not in hypers]
     if missing:
         raise BadRequest(f"{facade.__name__} needs a value for {', '.join(missing)}")
@@ -151,6 +232,18 @@ def _concrete(facade: LayerClass, hypers: Mapping[str, Any]) -> type:
     if key not in _CONCRETE:
         _CONCRETE[key] = _specialise(facade, bind)
     return _CONCRETE[key]
+
+
+def _refuse_unknown(facade: Any, hypers: Iterable[str]) -> dict[str, ast.Hyper]:
+    """The layer's hyperparameters by name; a TypeError for a name that is none of them."""
+    known = {hyper.name: hyper for hyper in facade._spec.layers[facade._layer].ast.hypers}
+    late = [name + RANKS for name, by_values in facade._given.items() if by_values]
+    for name in hypers:
+        if name not in known and name not in late:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known) or 'none'}"
+            raise BadRequest(f"{facade.__name__} has no hyperparameter {name}; {hint}")
+    return known
 
 
 def _specialise(facade: Any, bind: Mapping[str, Value]) -> type:
@@ -192,6 +285,8 @@ def _run(compiled: Compiled, layer: str, bind: Mapping[str, Value]) -> types.Mod
     for unit in compiled.units:
         made = getattr(module, unit.class_name)
         made._program = unit.program
+        if unit.program.factored:
+            made._load_from_state_dict = _decomposing(made, unit.program)
         made.__reduce_ex__ = _reduce(compiled, layer, bind, unit.class_name)
     return module
 

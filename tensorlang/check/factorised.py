@@ -198,8 +198,9 @@ def factorise(
     for factor in form.factors:
         scope.params.append(_factor(dense, factor, form))
     arguments = tuple(found.arguments.items())
+    kind = found.row.name
     scope.factored.append(
-        Factored(entered.name, entered.axes, entered.dtype, found.row.name, ranks, arguments)
+        Factored(entered.name, entered.axes, entered.dtype, kind, ranks, arguments, found.tol)
     )
     scope.forms[entered.name] = form
     return [_equation(dense, form)]

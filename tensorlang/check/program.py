@@ -382,7 +382,8 @@ Statement = Equation | Scatter | SubCall
 class Factored:
     """A param that is stored as factors: the params `name.…`; an equation defines `name`.
 
-    `factorisation` names a row of `tensorlang.library.factorisations`.
+    `factorisation` names a row of `tensorlang.library.factorisations`. `tol` is the relative error
+    that decides the ranks where values are given.
     """
 
     name: str
@@ -391,6 +392,7 @@ class Factored:
     factorisation: str
     ranks: tuple[int, ...]
     arguments: tuple[tuple[str, int], ...]
+    tol: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
