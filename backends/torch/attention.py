@@ -259,19 +259,17 @@ def _operator(
     symbols = sorted({s.name for size in (*a.sizes, *shape) for s in _symbols(size)} - {"rows"})
     inner.symbols = {**{s: inner.names.fresh(s) for s in symbols}, "rows": "len(rows)"}
     operand = pointwise(inner, node, "mask")
-    with_batch = any(label in labels for label in batch)
-    text = operand.text
-    if with_batch:
-        wide = expanded(
-            Operand(_primary(operand.text), tuple(ordered), tuple(ordered), Dtype.BOOL),
-            (*batch, *a.query, *a.key),
-            lambda label: inner.size_text(a.sizes[label])[0],
-        )
-        text = grouped(
-            wide, (batch, a.query, a.key), lambda label: inner.size_text(a.sizes[label])[0]
-        )
+    text = inner.assign("mask", operand.text)
+    if any(label in labels for label in batch):
+
+        def size(label: int) -> str:
+            return inner.size_text(a.sizes[label])[0]
+
+        mine = Operand(text, tuple(ordered), tuple(ordered), Dtype.BOOL)
+        wide = expanded(mine, (*batch, *a.query, *a.key), size)
+        text = grouped(wide, (batch, a.query, a.key), size)
     else:
-        text = f"{_primary(operand.text)}.flatten({-len(a.key)})"
+        text = f"{text}.flatten(1)"
     needed = [s for s in symbols if _mentions(inner, text, inner.symbols[s])]
     head = ""
     if needed:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tensorlang.backends.torch.classes import class_text, docstring
-from tensorlang.backends.torch.file import File
+from tensorlang.backends.torch.file import DIGEST, File
 from tensorlang.backends.torch.forward import Foreign
 from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import Names
@@ -52,7 +53,7 @@ def emit(
     """The text of a Python module: one nn.Module per unit, callees first. Deterministic."""
     scope = Names(("functools", "Callable", *FUNCTIONS))
     classes = {unit.class_name: scope.fresh(unit.class_name) for unit in units}
-    file = File(header, tuple(classes.values()))
+    file = File(tuple(classes.values()))
     foreign: Foreign | None = None if kernels is None else kernels.call
     texts = [class_text(file, unit, classes, options, foreign) for unit in units]
     parts = [_function(name) for name in _BEFORE if name in file.functions]
@@ -68,6 +69,7 @@ def emit(
     listed = ", ".join(f"{name!r}: {classes[name]}" for name in classes)
     parts.append("\n" + "\n".join(statement(f"LAYERS = {{{listed}}}", 0)).replace("'", '"'))
     body = "\n\n".join(parts)
+    body = body.replace(DIGEST, hashlib.sha256(body.encode()).hexdigest()[: len(DIGEST)])
     head = "\n".join(docstring(header.rstrip() + "\n", 0))
     return f"{head}\n\n{_imports(file, kernels, body)}\n\n{body}\n"
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
+from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import Names
 from tensorlang.backends.torch.printed import FUNCTIONS, IMPORTS, NEEDS, definitions
+
+DIGEST = "\0" * 12
+"""Stands for the digest of the file's content, which names the namespace of its operators."""
 
 
 @dataclass
 class File:
-    """`namespace` is where operators are registered: it depends on the file's content only."""
+    """Names, and what the classes asked for, each once."""
 
-    header: str
     class_names: tuple[str, ...]
     imports: dict[str, None] = field(default_factory=dict)
     functions: dict[str, None] = field(default_factory=dict)
@@ -25,10 +27,6 @@ class File:
         reserved = ("functools", "Callable", *FUNCTIONS)
         self._names = Names((*self.class_names, *reserved))
         self._given: list[str] = []
-
-    @property
-    def namespace(self) -> str:
-        return f"tensorlang_{hashlib.sha256(self.header.encode()).hexdigest()[:12]}"
 
     def require(self, function: str) -> str:
         """Have a function of printed.py in the file."""
@@ -68,5 +66,5 @@ class File:
     def define_operator(self, operator: str, mask: str) -> None:
         """Register attention in blocks under `mask` and bind it to a module-level name."""
         function = self.require("_attention_in_blocks")
-        name = f"{self.namespace}::{operator.lstrip('_')}"
-        self.own.append(f'{operator} = {function}("{name}", {mask})')
+        name = f"tensorlang_{DIGEST}::{operator.lstrip('_')}"
+        self.own.append("\n".join(statement(f'{operator} = {function}("{name}", {mask})', 0)))

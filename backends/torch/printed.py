@@ -12,7 +12,7 @@ def _check_shape(name: str, shape: torch.Size, expected: tuple) -> None:
 
     Expected of an axis: a size that the layer fixes, (size, where it comes from), or None for any.
     """
-    axes = name[name.index("[") + 1 : -1].split(", ")
+    axes = [axis for axis in name[name.index("[") + 1 : -1].split(", ") if axis]
     extra = len(shape) - len(axes)
     found = list(shape)
     if "..." in axes:
