@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tensorlang.diagnostics import SpecError
     from tensorlang.driver import compile_file as compile
     from tensorlang.explanation import explain
+    from tensorlang.factorisation import factorise, factorise_state
     from tensorlang.module import load
     from tensorlang.options import Options
     from tensorlang.verification import verify
@@ -23,13 +24,25 @@ _HOME = {
     "load": ("tensorlang.module", "load"),
     "compile": ("tensorlang.driver", "compile_file"),
     "explain": ("tensorlang.explanation", "explain"),
+    "factorise": ("tensorlang.factorisation", "factorise"),
+    "factorise_state": ("tensorlang.factorisation", "factorise_state"),
     "verify": ("tensorlang.verification", "verify"),
     "reference": ("tensorlang.reference", None),
     "Options": ("tensorlang.options", "Options"),
     "SpecError": ("tensorlang.diagnostics", "SpecError"),
 }
 
-__all__ = ["Options", "SpecError", "compile", "explain", "load", "reference", "verify"]
+__all__ = [
+    "Options",
+    "SpecError",
+    "compile",
+    "explain",
+    "factorise",
+    "factorise_state",
+    "load",
+    "reference",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: compile, check, run, explain, verify, fmt, graph.
+"""The command line: compile, check, run, explain, verify, fmt, graph, factorise.
 
 Exit codes: 0 fine, 1 the spec is wrong (or a comparison failed), 2 the command is. Diagnostics
 go to stderr as text, to stdout with --format json. What a command does is in the modules it calls;
@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -396,6 +397,74 @@ def graph_command(
     made = stages.graph if lowered else stages.rewritten
     printers = {"text": text.to_text, "json": text.to_json, "dot": text.to_dot, "svg": svg.to_svg}
     _write(printers[form](made), output)
+
+
+@tensorlang.command("factorise")
+@click.argument("model", type=click.Path(exists=True, dir_okay=False))
+@click.option("--as", "form", required=True, help="tucker, cp, tt, lowrank, …")
+@click.option(
+    "--rank", metavar="RANK", help="An integer, [a, list], or a ratio of parameters: 0.2."
+)
+@click.option("--tol", type=float, help="Relative error, in place of a rank.")
+@click.option("--match", default="*", show_default=True, help="Only tensors of this name pattern.")
+@click.option("--least", default=4096, show_default=True, help="Leave tensors with fewer numbers.")
+@click.option("-o", "--output", metavar="FILE", help="Where to write; without it nothing is.")
+@STYLE
+@_answers
+def factorise_command(
+    model: str,
+    form: str,
+    rank: str | None,
+    tol: float | None,
+    match: str,
+    least: int,
+    output: str | None,
+    style: str,
+) -> None:
+    """Put factors in place of the weights of a .safetensors or .pt file, and say what they cost.
+
+    \b
+    tensorlang factorise model.safetensors --as tucker --rank 0.2 -o out.safetensors
+    tensorlang factorise model.pt --as lowrank --tol 0.05 --match "*.mlp.*.weight"
+    """
+    from tensorlang import factorisation as f
+
+    ranks = None if rank is None else requests.value(rank)
+    with _bar() as progress:
+        state, rows = f.factorise_state(
+            f.read_state(model),
+            form,
+            rank=list(ranks) if isinstance(ranks, tuple) else ranks,
+            tol=tol,
+            match=match,
+            least=least,
+            progress=progress,
+        )
+    if output is not None:
+        f.write_state(state, output, rows)
+    cells = list(f.table(rows))
+    if style == "json":
+        click.echo(json.dumps([f.to_dict(row) for row in rows], indent=2))
+    else:
+        _table(f"{model} as {form}", f.HEAD, [*cells, f.total(rows)] if rows else cells)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def step(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        yield step
 
 
 def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -39,19 +39,24 @@ def binds(texts: Iterable[str]) -> dict[str, Any]:
     return out
 
 
-def _value(text: str, value: str) -> Value:
+def value(text: str) -> Value:
+    """A value as the language writes it: 64, 0.2, [8, 8]."""
+    return _value(text, text, "")
+
+
+def _value(text: str, value: str, option: str = "--bind ") -> Value:
     """Evaluate a value of the language, such as 64, 2^10, true, [1, 2, 4] or "x"."""
-    source = Source(f"--bind {text}", f"layer L(x = {value}):\n    output Y[] = 0\n")
+    source = Source(f"{option}{text}", f"layer L(x = {value}):\n    output Y[] = 0\n")
     faults: list[Diagnostic] = []
     try:
         (layer,) = parse(source).items
         (hyper,) = layer.hypers  # type: ignore[union-attr]
     except (SpecError, ValueError):
-        raise BadRequest(f"--bind {text}: {value.strip()!r} is no value of the language") from None
+        raise BadRequest(f"{option}{text}: {value.strip()!r} is no value of the language") from None
     assert hyper.default is not None
     made = evaluate(hyper.default, {}, faults.append, mode="value")
     if made is None:
-        raise BadRequest(f"--bind {text}: {faults[0].message()}")
+        raise BadRequest(f"{option}{text}: {faults[0].message()}")
     return made
 
 

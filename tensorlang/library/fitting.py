@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import opt_einsum
+from scipy.sparse.linalg import svds
 
 from tensorlang.library.factorisation import (
     Arguments,
@@ -25,6 +26,7 @@ from tensorlang.library.factorisation import (
     resolved,
 )
 
+_LARGE = 1024  # sides of a matrix from which on a full SVD is avoided
 _STARTS, _SHORT, _SWEEPS = 4, 20, 500  # of alternating least squares
 
 
@@ -150,9 +152,22 @@ def unfolding(values: Array, mode: int) -> Array:
     return np.moveaxis(values, mode, 0).reshape(values.shape[mode], -1)
 
 
+def truncated(matrix: Array, rank: int) -> tuple[Array, Array, Array]:
+    """The first `rank` singular triples; of a large matrix with few asked for, by Lanczos."""
+    if min(matrix.shape) > _LARGE and 8 * rank < min(matrix.shape):
+        start = np.ones(min(matrix.shape), matrix.dtype)
+        left, singular, right = svds(matrix, k=rank, v0=start)
+        return left[:, ::-1], singular[::-1], right[::-1]
+    left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+    return left[:, :rank], singular[:rank], right[:rank]
+
+
 def leading(matrix: Array, rank: int) -> Array:
-    """The first `rank` left singular vectors, by the smaller Gram matrix where that is cheaper."""
-    left, _, _ = np.linalg.svd(matrix, full_matrices=False)
+    """The first `rank` left singular vectors, from the Gram matrix where that is much smaller."""
+    if matrix.shape[1] > 4 * matrix.shape[0] and matrix.size > _LARGE**2:
+        _, vectors = np.linalg.eigh(matrix @ matrix.conj().T)
+        return vectors[:, ::-1][:, :rank]
+    left, _, _ = truncated(matrix, rank)
     if left.shape[1] < rank:  # fewer columns than asked for: orthonormal ones to fill
         left, _ = np.linalg.qr(np.concatenate([left, np.eye(len(left))], axis=1))
     return left[:, :rank]
@@ -162,7 +177,7 @@ def hooi(values: Array, ranks: Sequence[int], sweeps: int = 20) -> tuple[Array, 
     """Tucker: HOSVD, improved by orthogonal iteration (De Lathauwer et al., 2000)."""
     bases = [leading(unfolding(values, k), rank) for k, rank in enumerate(ranks)]
     before = 0.0
-    for _ in range(sweeps):
+    for _ in range(sweeps if values.ndim > 2 else 0):  # of a matrix the first bases are the best
         for k, rank in enumerate(ranks):
             bases[k] = leading(unfolding(projected(values, bases, k), k), rank)
         norm = float(np.linalg.norm(projected(values, bases, None)))
@@ -188,8 +203,9 @@ def tt_svd(values: Array, ranks: Sequence[int] | None, tol: float = 0.0) -> list
     rest = values
     for k in range(order - 1):
         matrix = rest.reshape(rank * values.shape[k], -1)
-        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
-        new = kept(singular, budget) if ranks is None else ranks[k]
+        asked = min(matrix.shape) if ranks is None else ranks[k]
+        left, singular, right = truncated(matrix, asked)
+        new = kept(singular, budget) if ranks is None else asked
         left, singular, right = _padded(left, new, 1), singular[:new], right[:new]
         cores.append(left.reshape(rank, values.shape[k], new))
         rest = _padded(singular[:, None] * right, new, 0)

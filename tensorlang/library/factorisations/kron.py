@@ -18,7 +18,7 @@ from tensorlang.library.factorisation import (
     Ranks,
     Unfit,
 )
-from tensorlang.library.fitting import alternating
+from tensorlang.library.fitting import alternating, truncated
 
 
 def most(axes: Axes, args: Arguments) -> Ranks:
@@ -46,9 +46,9 @@ def fit(values: Array, form: Form, ranks: Ranks) -> tuple[Array, ...]:
     count = len(form.axes)
     order = [*range(0, 2 * count, 2), *range(1, 2 * count, 2)]
     sizes = [size(site) for site in zip(*form.axes, strict=True)]
-    left, singular, right = np.linalg.svd(values.transpose(order).reshape(sizes), False)
-    root = np.sqrt(singular[: ranks[0]])[:, None]
-    pair = (left[:, : ranks[0]].T * root, right[: ranks[0]] * root)
+    left, singular, right = truncated(values.transpose(order).reshape(sizes), ranks[0])
+    root = np.sqrt(singular)[:, None]
+    pair = (left.T * root, right * root)
     return tuple(v.reshape(f.shape) for v, f in zip(pair, form.factors, strict=True))
 
 

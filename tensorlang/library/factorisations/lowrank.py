@@ -17,7 +17,7 @@ from tensorlang.library.factorisation import (
     key,
     modes,
 )
-from tensorlang.library.fitting import kept
+from tensorlang.library.fitting import kept, truncated
 
 
 def most(axes: Axes, args: Arguments) -> Ranks:
@@ -38,9 +38,9 @@ def form(axes: Axes, ranks: Ranks, args: Arguments) -> Form:
 
 
 def fit(values: Array, form: Form, ranks: Ranks) -> tuple[Array, ...]:
-    left, singular, right = np.linalg.svd(values, full_matrices=False)
-    root = np.sqrt(singular[: ranks[0]])
-    return left[:, : ranks[0]] * root, right[: ranks[0]].T * root
+    left, singular, right = truncated(values, ranks[0])
+    root = np.sqrt(singular)
+    return left * root, right.T * root
 
 
 def needed(values: Array, axes: Axes, tol: float) -> Ranks:
