@@ -283,6 +283,9 @@ def test_index_checks_name_the_tensor_and_can_be_left_out() -> None:
     assert "_check_index" not in unchecked.source
     inner = torch.compile(module(EMBED), fullgraph=True, backend="aot_eager")
     assert inner(torch.tensor([1, 4, 0])).shape == (3, 2)
+    for bad in (5, -1):
+        with pytest.raises(RuntimeError, match="i is out of range for axis v of E"):
+            inner(torch.tensor([1, bad, 0]))
 
 
 # --- regimes and blocks --------------------------------------------------------------------------

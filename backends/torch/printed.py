@@ -35,14 +35,15 @@ def _check_dim(layer: str, name: str, size: int) -> None:
 ''',
     "_check_index": '''
 def _check_index(index: Tensor, size: int, name: str, axis: str) -> None:
-    """Raise IndexError for the first index outside 0 … size-1, in eager runs on the CPU."""
-    if torch.compiler.is_compiling() or index.device.type != "cpu":
+    """Raise IndexError for the first index outside 0 … size-1; traced or on a GPU, assert."""
+    traced = torch.compiler.is_compiling()
+    if not traced and torch._C._functorch.is_functorch_wrapped_tensor(index):
         return
-    if torch._C._functorch.is_functorch_wrapped_tensor(index):
-        return
-    bad = (index < 0) | (index >= size)
-    if bad.any():
-        value = int(index[bad][0])
+    inside = (index >= 0) & (index < size)
+    if traced or index.device.type != "cpu":
+        torch._assert_async(inside.all(), f"{name} is out of range for {axis}")
+    elif not inside.all():
+        value = int(index[~inside][0])
         raise IndexError(f"{name} has the index {value}, out of range for {axis} of size {size}")
 ''',
     "_or_past_end": '''
