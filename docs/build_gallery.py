@@ -21,6 +21,8 @@ SHOWN: dict[str, tuple[str, str]] = {  # the layer whose code is shown, and the 
     "third_order": ("ThirdOrderAttention", "X=2,96,32"),
     "grassmann": ("GrassmannMixing", "H=8,1024,256"),
     "conv2d": ("Conv2dZero", "X=8,3,32,32"),
+    "tensorised": ("TTLinear", "X=256,64"),
+    "flora": ("FLoRAConv2d", "X=8,64,32,32"),
     "embedding": ("Embedding", "token=4,64"),
     "message_passing": ("MessagePassing", "X=1000,16 src=8000 dst=8000"),
     "kernel_density": ("KernelDensity", "X=100,2 S=500,2"),

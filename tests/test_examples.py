@@ -18,6 +18,7 @@ from tensorlang.check.check import check_layer
 from tensorlang.check.program import Program
 from tensorlang.check.spec import load_spec
 from tests.example_cases import CASES, EXAMPLES, LARGE, ONES, SMALL, Case, Sizes
+from tests.oracles import flora
 
 TARGETS = ("torch", "triton")
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -103,7 +104,7 @@ def test_each_target_says_what_the_oracle_says(case: Case, target: str) -> None:
 def test_gradients_are_those_of_the_oracle(case: Case, target: str) -> None:
     module = _module(case, target)
     inputs = [x.requires_grad_(x.is_floating_point()) for x in case.draw(SMALL)]
-    leaves = [*(x for x in inputs if x.requires_grad), *module.parameters()]
+    leaves = [leaf for leaf in (*inputs, *module.parameters()) if leaf.requires_grad]
     named = dict(module.named_parameters())
     got = _tuple(module(*inputs))
     want = _tuple(case.oracle(named, case.hypers, *inputs))
@@ -173,7 +174,8 @@ def test_state_dict_keys_are_the_names_of_the_source(case: Case, target: str) ->
     module = getattr(_classes(case.file, target), case.layer)(**case.hypers)
     assert sorted(module.state_dict()) == sorted(case.keys)
     twin = copy.deepcopy(module)
-    assert all(torch.equal(twin.state_dict()[k], v) for k, v in module.state_dict().items())
+    for key, value in module.state_dict().items():
+        torch.testing.assert_close(twin.state_dict()[key], value, rtol=0, atol=0, equal_nan=True)
 
 
 # --- laws of single examples ---------------------------------------------------------------------
@@ -260,3 +262,47 @@ def test_a_gathered_index_out_of_range_names_itself() -> None:
     pick[1, 0] = 99
     with pytest.raises(IndexError, match=r"pick.*99|99.*pick"):
         _module(case, "torch")(X, pick)
+
+
+@pytest.mark.parametrize("layer", ["FLoRALinear", "FLoRAConv2d", "FLoRADepthwise"])
+def test_an_update_starts_as_exactly_nothing(layer: str) -> None:
+    """The adapted layer is the base bit for bit; at first only the core has a gradient."""
+    case = _case(layer)
+    torch.manual_seed(0)
+    dense = {key: value for key, value in _params(case).items() if key in ("W", "bias")}
+    module = getattr(_classes("flora", "torch"), layer)(**case.hypers, **dense, dtype=torch.float64)
+    assert torch.equal(module.D.core, torch.zeros_like(module.D.core))
+    factors = [value for key, value in module.named_parameters() if key.startswith("D.")]
+    assert all(value.abs().min() > 0 for value in factors[1:])
+    bare = copy.deepcopy(module)
+    for parameter in bare.D.parameters():
+        parameter.data.zero_()
+    inputs = case.draw(LARGE)
+    got = module(*inputs)
+    assert torch.equal(got, bare(*inputs))
+    base = case.oracle({**dict(bare.named_parameters())}, case.hypers, *inputs)
+    torch.testing.assert_close(got, base, rtol=1e-12, atol=1e-12)
+    got.square().sum().backward()
+    assert not any(value.grad for key, value in module.named_parameters() if key in dense)
+    assert factors[0].grad.abs().max() > 0
+    assert all(not value.grad.any() for value in factors[1:])
+
+
+@pytest.mark.parametrize("layer", ["FLoRALinear", "FLoRAConv2d", "FLoRADepthwise"])
+def test_an_update_merges_into_the_weight(layer: str) -> None:
+    case = _case(layer)
+    params = _params(case)
+    axes = {"FLoRALinear": "oi", "FLoRAConv2d": "oiuv", "FLoRADepthwise": "duv"}[layer]
+    merged = {key: torch.zeros_like(value) for key, value in params.items()}
+    merged |= {"W": params["W"] + flora.update(params, case.hypers, axes), "bias": params["bias"]}
+    module = _module(case, "torch")
+    inputs = case.draw(LARGE)
+    want = module(*inputs)
+    module.load_state_dict(merged)
+    torch.testing.assert_close(module(*inputs), want, rtol=1e-12, atol=1e-12)
+
+
+def test_no_parameter_of_a_frozen_weight_is_trained() -> None:
+    module = _module(_case("FLoRAConv2d"), "torch")
+    trained = [key for key, value in module.named_parameters() if value.requires_grad]
+    assert trained == ["D.core", "D.o", "D.i", "D.u", "D.v"]

@@ -47,6 +47,7 @@ from tensorlang.library.factorisation import (
     Position,
     Ranks,
     Unfit,
+    key,
     resolved,
 )
 from tensorlang.library.initialiser import Fan, Law
@@ -203,7 +204,11 @@ def factorise(
         Factored(entered.name, entered.axes, entered.dtype, kind, ranks, arguments, found.tol)
     )
     scope.forms[entered.name] = form
-    return [_equation(dense, form)]
+    equation = _equation(dense, form)
+    for axis in (*equation.axes, *(axis for param in scope.params for axis in param.axes)):
+        for index in axis.indices:
+            scope.dims.bring(index.dim.name, index.dim.size)
+    return [equation]
 
 
 def _open(rank: Value | None) -> bool:
@@ -247,8 +252,7 @@ def _indices(dense: Param, form: Form) -> dict[str, Index]:
     for mode in (*(m for axis in form.axes for m in axis), *form.bonds):
         index = own.get(mode.name)
         known = index is not None and index.dim.size == mode.size and mode not in form.bonds
-        name = mode.name.rstrip("'")
-        made = Index(mode.name, Dim(f"{dense.name}.{name}", mode.size))
+        made = Index(mode.name, Dim(f"{dense.name}.{key(mode.name)}", mode.size))
         out[mode.name] = index if index is not None and known else made
     return out
 
