@@ -200,6 +200,9 @@ class _Printer:
                 return made(_power(args[0].at(PRIMARY), args[1].at(UNARY)), POWER)
             case "and" | "or":
                 operator = " & " if app.function == "and" else " | "
+                while len(args) > LONGEST:
+                    text = operator.join(arg.at(SUM) for arg in args[:LONGEST])
+                    args = [self._named(made(text, BITS)), *args[LONGEST:]]
                 return made(operator.join(arg.at(SUM) for arg in args), BITS)
             case "not":
                 return made(f"~{args[0].at(UNARY)}", UNARY)

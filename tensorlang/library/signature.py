@@ -109,4 +109,4 @@ def promoted(function: Function, args: tuple[Dtype, ...]) -> tuple[Dtype, ...]:
         return (BOOL, result, result)
     if function.dtype is pair:
         return (REAL, REAL)
-    return tuple(max(result, *args) for _ in args)
+    return (max(result, *args),) * len(args)
