@@ -24,6 +24,7 @@ from tensorlang.rewrite.fold import (
 )
 from tensorlang.rewrite.gathers import form_gathers
 from tensorlang.rewrite.hoist import hoist
+from tensorlang.rewrite.merges import split_weights, through_merges
 from tensorlang.rewrite.scalars import sink_scalars
 from tensorlang.rewrite.scans import open_prefixes, scans
 from tensorlang.rewrite.selections import selections
@@ -37,6 +38,8 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("fold", fold_products, "numbers and sums over one cell leave products"),
         Row("fold", fold_reductions, "a reduction over one cell is that cell"),
         Row("views", fold_views, "copies hide what is read"),
+        Row("merges", through_merges, "a merged axis hides the factors behind it"),
+        Row("merges", split_weights, "an index over a merged axis hides them too"),
         Row("scalars", sink_scalars, "what scales a product is a factor of it"),
         Row("constants", fold_constants, "less to order, and their values become patterns"),
         Row("deltas", open_deltas, "a delta inside a factor hides"),
