@@ -48,7 +48,7 @@ def _run(package: Path, *command: str) -> str:
 
 def test_the_page_has_the_files(package: Path) -> None:
     names = {path.name for path in (package / "tensorlang_extras").glob("*.py")}
-    assert names == {"__init__.py", "mish.py", "lecun.py", "outline.py"}
+    assert names == {"__init__.py", "mish.py", "lecun.py", "outline.py", "svd.py"}
 
 
 def test_the_function_and_the_initialiser_work_in_every_target(package: Path) -> None:
@@ -78,6 +78,32 @@ torch.nn.functional.mish(x).sum().backward()
 np.testing.assert_allclose(tl.reference(tl.load("slope.tl").S())(x.detach()), x.grad, atol=1e-12)
 """
     _run(package, "-c", checked)
+
+
+def test_the_factorisation_is_a_clause_of_the_language(package: Path) -> None:
+    checked = """
+import numpy as np, torch
+from pathlib import Path
+import tensorlang as tl
+Path("spectral.tl").write_text(
+    "layer Spectral():\\n    dim o = 30, i = 40\\n    input X[n, i]\\n"
+    "    param W[o, i] ~ normal(std = 0.5) as svd(rank = 20)\\n    output Y[n, o] = X * W\\n")
+torch.manual_seed(0)
+layer = tl.load("spectral.tl").Spectral(dtype=torch.float64)
+assert list(layer.state_dict()) == ["W.values", "W.left", "W.right"]
+x = torch.eye(40, dtype=torch.float64)
+np.testing.assert_allclose(layer(x).detach(), tl.reference(layer)(x), atol=1e-12)
+dense = torch.nn.Linear(40, 30, bias=False, dtype=torch.float64)
+made = tl.factorise(dense, "svd", rank=30)
+torch.testing.assert_close(made(x), dense(x))
+assert tl.factorise(dense, "svd", tol=0.3).factorisations["weight"].error < 0.3
+squares = []
+for _ in range(50):
+    layer.reset_parameters()
+    squares.append(layer(x).detach().square().mean())
+print(float(torch.stack(squares).mean().sqrt()))
+"""
+    assert float(_run(package, "-c", checked)) == pytest.approx(0.5, rel=0.05)
 
 
 def test_the_target_is_found_by_its_name(package: Path) -> None:
