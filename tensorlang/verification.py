@@ -92,7 +92,7 @@ def _compare(
         leaves = [torch.as_tensor(array) for array in inputs]
         want = evaluate(program, inputs, params)
         got = _tuple(functional_call(module, state, tuple(leaves)))
-        value = max(value, *(_error(g.detach().numpy(), w) for g, w in zip(got, want, strict=True)))
+        value = max(value, *(relative_error(g.detach().numpy(), w) for g, w in zip(got, want, strict=True)))
         gradient = max(gradient, _slope_error(module, state, leaves, generator))
     return [
         Finding(layer, target, "values", value, VALUE_TOLERANCE),
@@ -110,20 +110,20 @@ def _slope_error(
     program = program_of(module)
     names = [*state, *range(len(inputs))]
     values = dict(zip(names, [*state.values(), *inputs], strict=True))
-    smooth = {k: v.clone().requires_grad_() for k, v in values.items() if _continuous(v)}
-    along = {k: _direction(v, generator) for k, v in smooth.items()}
-    at = {**values, **smooth}
+    leaves = {k: v.clone().requires_grad_() for k, v in values.items() if smooth(v)}
+    along = {k: direction(v, generator) for k, v in leaves.items()}
+    at = {**values, **leaves}
     got = _tuple(
         functional_call(module, {k: at[k] for k in state}, tuple(at[k] for k in range(len(inputs))))
     )
     weights = [torch.as_tensor(generator.standard_normal(y.shape)) for y in got]
     total = sum(((y * w).real.sum() for y, w in zip(got, weights, strict=True)), torch.zeros(()))
-    if not smooth or not total.requires_grad:
+    if not leaves or not total.requires_grad:
         return 0.0
-    slopes = torch.autograd.grad(total, list(smooth.values()), allow_unused=True)
+    slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     slope = sum(
         float((g.conj() * along[k]).real.sum())
-        for k, g in zip(smooth, slopes, strict=True)
+        for k, g in zip(leaves, slopes, strict=True)
         if g is not None
     )
 
@@ -142,16 +142,19 @@ def _slope_error(
     return abs(slope - expected) / max(1.0, abs(expected))
 
 
-def _direction(value: Tensor, generator: np.random.Generator) -> Tensor:
+def direction(value: Tensor, generator: np.random.Generator) -> Tensor:
+    """A random tensor of the shape and kind of `value`."""
     drawn = torch.as_tensor(generator.standard_normal((2, *value.shape)))
     return torch.complex(drawn[0], drawn[1]) if value.is_complex() else drawn[0]
 
 
-def _continuous(value: Tensor) -> bool:
+def smooth(value: Tensor) -> bool:
+    """Whether one can differentiate by it."""
     return value.is_floating_point() or value.is_complex()
 
 
-def _error(got: Any, want: Any) -> float:
+def relative_error(got: Any, want: Any) -> float:
+    """Largest difference relative to the largest value of `want` (at least 1); equal NaNs agree."""
     if want.size == 0:
         return 0.0 if got.shape == want.shape else np.inf
     if got.shape != want.shape:

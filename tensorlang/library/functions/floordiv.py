@@ -13,7 +13,7 @@ ROW = Function(
     dtype=signature.ordered_number,
     numpy=np.floor_divide,
     derivative=(None, None),
-    torch="({0} // {1})",
+    torch='torch.div({0}, {1}, rounding_mode="floor")',
     triton=None,
     doc="Quotient rounded down, Python's // on ints and reals",
     example="Y[i] = X[i] // A[i]",

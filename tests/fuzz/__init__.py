@@ -1,0 +1,1 @@
+"""Random well-typed programs, and the comparison of every target with the reference on them."""
