@@ -61,7 +61,7 @@ class Body:
     def assign(self, name: str, text: str) -> str:
         """Bind a fresh local name; returns it."""
         fresh = self.names.fresh(name)
-        self.line(f"{fresh} = {text}")
+        self.line(f"{fresh} = {text[1:-1] if _enclosed(text) else text}")
         return fresh
 
     @contextmanager

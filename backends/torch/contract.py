@@ -23,10 +23,11 @@ from tensorlang.backends.torch.operand import (
 from tensorlang.backends.torch.reads import read_operand
 from tensorlang.backends.torch.sizes import PRODUCT
 from tensorlang.dtype import Dtype
-from tensorlang.ir.nodes import Contract, Node, Semiring
+from tensorlang.ir.nodes import Contract, Node, Read, Semiring
 from tensorlang.size import Size, product
 
 Labels = tuple[int, ...]
+LONG = 60  # characters of an operand that is written where it is used
 _SUM = re.compile(r".*\.sum\(\(?[^()]*\)?\)")
 
 
@@ -49,7 +50,7 @@ def _value(body: Body, node: Node, bias: str | None, ordered: bool) -> Operand:
         convolved = convolution(body, node, bias)
         if convolved is not None:
             return _scaled(body, node, convolved)
-    operands = [read_operand(body, read, node.sizes) for read in node.reads]
+    operands = [_operand(body, read, node.sizes) for read in node.reads]
     mentioned = {label for operand in operands for label in operand.labels}
     if len(operands) == 2:
         operands = [_presummed(body, node, operands, k) for k in range(2)]
@@ -75,6 +76,14 @@ def _value(body: Body, node: Node, bias: str | None, ordered: bool) -> Operand:
         case _:
             raise AssertionError(node)
     return _scaled(body, node, out, [i for i in node.bound if i not in mentioned])
+
+
+def _operand(body: Body, read: Read, sizes: Sequence[Size]) -> Operand:
+    """A read's value, under a name of its own where its expression is long."""
+    out = read_operand(body, read, sizes)
+    if len(out.text) <= LONG:
+        return out
+    return body.hold(out, f"{body.source_names.get(read.node, 'value')}_read")
 
 
 def _is_mean(node: Node) -> bool:

@@ -11,7 +11,7 @@ from tensorlang.backends.torch.sizes import SUM, bound
 from tensorlang.check.program import Boundary
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import Affine, At, Gather, Group, Read, Subscript
-from tensorlang.size import Size
+from tensorlang.size import Size, simplest
 
 Reader = Callable[[Body, Read, Sequence[Size]], Operand]
 _INT = Dtype.INT
@@ -149,7 +149,7 @@ def brought_inside(body: Body, raw: Operand, boundary: Boundary, size: Size) -> 
         case Boundary.WRAP:
             text = f"({raw.text} % {shown})"
         case Boundary.CLAMP:
-            text = f"{raw.text}.clamp(0, {body.size(size, _SUM)} - 1)"
+            text = f"{raw.text}.clamp(0, {body.size_text(simplest(size - 1))[0]})"
         case Boundary.REFLECT:
             function = body.file.require("_reflect")
             text = f"{function}({bare(raw.text)}, {body.size_text(size)[0]})"

@@ -18,7 +18,7 @@ def statement(text: str, indent: int) -> list[str]:
         return chain
     if (fluent := _fluent(name or "", rest, indent)) is not None:
         return fluent
-    split = _last_bracket(text)
+    split = _bracket(text, indent)
     if split is None:
         return [margin + text]
     start, end = split
@@ -69,12 +69,13 @@ def _body(body: str, indent: int, exploded: bool = False) -> list[str]:
     return out
 
 
-def _last_bracket(text: str) -> tuple[int, int] | None:
-    """The outermost bracket pair to open: the last one, unless it is short."""
-    pairs = _outer(text)
-    wide = [pair for pair in pairs if pair[1] - pair[0] > 12]
-    chosen = wide or pairs
-    return chosen[-1] if chosen else None
+def _bracket(text: str, indent: int) -> tuple[int, int] | None:
+    """The bracket pair to open: the last whose surroundings fit and that holds something."""
+    pairs = [(start, end) for start, end in _outer(text) if end > start + 1]
+    for start, end in reversed(pairs):
+        if indent + max(start + 1, len(text) - end) <= WIDTH:
+            return start, end
+    return pairs[-1] if pairs else None
 
 
 def _outer(text: str) -> list[tuple[int, int]]:
@@ -152,7 +153,7 @@ def _operators(first: str, text: str, indent: int, bracketed: bool = False) -> l
             cuts.append(len(text))
             parts = [text[a:b].strip() for a, b in pairwise(cuts)]
             inner = indent if bracketed else indent + 4
-            lines = [" " * inner + part for part in parts]
+            lines = [line for part in parts for line in statement(part, inner)]
             if bracketed:
                 return lines
             margin = " " * indent
