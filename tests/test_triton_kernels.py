@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 import tensorlang as tl
-from tests.example_cases import CASES, EXAMPLES
+from tests.example_cases import CASES, EXAMPLES, SMALL
 from tests.interpreted import CHECKS
 
 
@@ -75,6 +77,27 @@ def test_a_module_runs_where_triton_is_missing(monkeypatch: pytest.MonkeyPatch) 
     x = torch.randn(2, 3, 5)
     with pytest.warns(UserWarning, match="not installed"):
         torch.testing.assert_close(layer(x), torch.nn.functional.layer_norm(x, (5,)))
+
+
+@pytest.mark.parametrize("layer", ["CrossAttention", "AxialBlock", "LayerNorm", "KernelDensity"])
+def test_on_a_gpu_operators_are_traced(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fake CUDA tensors go through the triton_ops, launch arguments included."""
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
+    case = next(case for case in CASES if case.layer == layer)
+    module = getattr(tl.load(str(case.path), target="triton"), layer)(**case.hypers)
+    given = case.draw(SMALL)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        inputs = [
+            torch.empty(
+                x.shape, device="cuda", dtype=torch.float32 if x.is_floating_point() else x.dtype
+            )
+            for x in given
+        ]
+        params = {k: torch.empty(p.shape, device="cuda") for k, p in module.named_parameters()}
+        made = functional_call(module, params, tuple(inputs))
+    want = module.double()(*given)
+    assert made.shape == want.shape and made.device.type == "cuda"
 
 
 def test_emission_is_deterministic() -> None:
