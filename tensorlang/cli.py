@@ -97,7 +97,11 @@ def _write(text: str, output: str | None) -> None:
     "--range", "ranges", multiple=True, metavar="DIM=LEAST:MOST", help="Sizes to plan for."
 )
 @click.option("--memory", metavar="SIZE", help="Bound on the bytes of intermediates, such as 2GB.")
-@click.option("--profile", default="cpu", show_default=True, help="Device whose costs are assumed.")
+@click.option(
+    "--profile", default="cpu", show_default=True, metavar="NAME|FILE.json",
+    help="Device whose costs are assumed: cpu, generic, a100, h100, h200, or what profile wrote.",
+)  # fmt: skip
+@click.option("--path-finder", default="auto", show_default=True, help="auto or cotengra.")
 @click.option("--no-index-checks", is_flag=True, help="Leave out range checks of gathered indices.")
 @click.option(
     "--check",
@@ -119,6 +123,7 @@ def compile_command(
     ranges: tuple[str, ...],
     memory: str | None,
     profile: str,
+    path_finder: str,
     no_index_checks: bool,
     arch: str | None,
 ) -> None:
@@ -137,6 +142,7 @@ def compile_command(
         memory=requests.memory(memory),
         dtype=dtype,
         index_checks=not no_index_checks,
+        path_finder=path_finder,
     )
     compiled = compile_file(spec, target, requests.binds(bind), layers or None, options)
     text = emit_stage(compiled, stage)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tensorlang.ir.graph import Graph
 from tensorlang.ir.text import to_text as graph_text
 from tensorlang.lower import lower
 from tensorlang.options import Options
-from tensorlang.order.profile import PROFILES
+from tensorlang.order.profile import BadProfile, profile_of
 from tensorlang.plan.plan import Plan, Unit
 from tensorlang.plan.planner import plan
 from tensorlang.plan.text import to_text as plan_text
@@ -168,19 +169,26 @@ def build(spec: Spec, binds: Mapping[str, Mapping[str, Value]], options: Options
 
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+PATH_FINDERS = ("auto", "cotengra")
 
 
 def _refuse_unknown(options: Options) -> None:
-    """Raise BadRequest for a target, profile, dtype or rewrite that does not exist."""
+    """Raise BadRequest for a target, profile, dtype, finder or rewrite that does not exist."""
     asked: list[tuple[str, str, Iterable[str]]] = [
         ("target", options.target, backends()),
-        ("profile", options.profile, PROFILES),
+        ("path finder", options.path_finder, PATH_FINDERS),
         ("dtype", options.dtype or DTYPES[0], DTYPES),
         *(("rewrite", name, rewrite_names()) for name in options.without),
     ]
     for what, name, known in asked:
         if name not in known:
             raise BadRequest(f"there is no {what} {name!r}; there are {', '.join(known)}")
+    try:
+        profile_of(options.profile)
+    except BadProfile as error:
+        raise BadRequest(str(error)) from None
+    if options.path_finder == "cotengra" and find_spec("cotengra") is None:
+        raise BadRequest('--path-finder cotengra needs it: pip install "tensorlang[cotengra]"')
 
 
 Key = tuple[str, str, tuple[tuple[str, Value], ...]]

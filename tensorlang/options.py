@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from tensorlang.order.profile import fingerprint
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Options of one compilation; equal options and sources give equal bytes.
 
     `without` names rewrites that are off. `ranges` bounds dynamic sizes as (dim, least, most).
-    `memory` bounds the bytes of intermediates. `profile` names the device whose costs are assumed.
+    `memory` bounds the bytes of intermediates. `profile` names the device whose costs are assumed,
+    or the file of one that `tensorlang profile` measured. `path_finder` is "auto" or "cotengra".
     `dtype` is the default dtype of parameters ("float32" unless given). `index_checks` keeps the
     range check of gathered indices in eager runs on the CPU.
     """
@@ -22,11 +25,14 @@ class Options:
     memory: int | None = None
     dtype: str | None = None
     index_checks: bool = True
+    path_finder: str = "auto"
 
     def text(self) -> str:
         """The options that differ from their defaults, as the header states them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["profile"] = fingerprint(self.profile)
         changed = [
-            f"{field.name}={getattr(self, field.name)!r}"
+            f"{field.name}={values[field.name]!r}"
             for field in fields(self)
             if field.name == "target" or getattr(self, field.name) != field.default
         ]

@@ -12,8 +12,10 @@ from tensorlang.ir.graph import Graph
 from tensorlang.ir.nodes import Contract, Pointwise
 from tensorlang.options import Options
 from tensorlang.order.grid import grid, middle
+from tensorlang.order.prices import price
 from tensorlang.order.profile import PROFILES
-from tensorlang.order.trees import Product, best, candidates, pairs, price
+from tensorlang.order.search import best, candidates
+from tensorlang.order.trees import Product, pairs
 from tensorlang.plan.cost import at
 from tensorlang.plan.plan import AttentionStep, Plan, ProjectionsStep, Step, Threshold
 from tensorlang.plan.planner import plan
@@ -89,10 +91,10 @@ def test_searching_leaves_the_random_state_as_it_was() -> None:
     product = Product(tuple(frozenset({k, k + 1}) for k in range(8)), frozenset({0, 8}))
     random.seed(5)
     state = random.getstate()
-    first = candidates(product, dict.fromkeys(range(9), 10))
+    first = candidates(product, dict.fromkeys(range(9), 10), CPU)
     assert random.getstate() == state
     random.seed(6)
-    assert candidates(product, dict.fromkeys(range(9), 10)) == first
+    assert candidates(product, dict.fromkeys(range(9), 10), CPU) == first
 
 
 # --- products ------------------------------------------------------------------------------------

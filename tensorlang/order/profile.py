@@ -1,46 +1,177 @@
-"""What a device charges for a step: arithmetic at the rate that a shape reaches, bytes, a launch.
+"""What a device charges for a step: arithmetic at the rate that a shape reaches, bytes, a call.
 
-Order-of-magnitude figures; they rank plans, they do not predict times.
+The figures rank plans, they do not predict times. `tensorlang profile` measures those of a device.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+Curve = tuple[tuple[int, float], ...]
+"""Share of the full rate by the extent of a side, ascending; between points on a log scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`flops` per second of a large GEMM, `bandwidth` in bytes per second, `launch` in seconds.
+    """`flops` per second of a large square GEMM, bytes per second, seconds of a call.
 
-    `skinny` is the extent of a GEMM side at which half the rate is reached.
+    `rows`, `columns`, `inner` are the shares of the full rate that a GEMM [m, k] x [k, n] reaches
+    when only m, only n, only k is small; `batched` that of many small square ones. `copy` is the
+    rate in bytes per second (read and written) at which axes are permuted.
     """
 
     name: str
     flops: float
     bandwidth: float
+    copy: float
     launch: float
-    skinny: float
+    rows: Curve
+    columns: Curve
+    inner: Curve
+    batched: Curve
 
     def gemm(self, batch: float, m: float, n: float, k: float, moved: float) -> float:
         """Seconds for `batch` products of [m, k] and [k, n] that move this many bytes."""
         work = 2.0 * batch * m * n * k
-        reached = 1.0
-        for extent in (m, n, k):
-            reached *= extent / (extent + self.skinny)
-        return max(work / (self.flops * max(reached, 1e-3)), moved / self.bandwidth) + self.launch
+        reached = share(self.rows, m) * share(self.columns, n) * share(self.inner, k)
+        if batch > 1:
+            reached = min(reached, share(self.batched, (m * n * k) ** (1 / 3)))
+        arithmetic = work / (self.flops * max(reached, 1e-4))
+        return max(arithmetic, moved / self.bandwidth) + self.launch
+
+    def product(self, cells: float, moved: float) -> float:
+        """Seconds for a product without a sum: a pass that writes so many cells."""
+        return moved / self.bandwidth + self.launch
+
+    def permuted(self, moved: float) -> float:
+        """Seconds to copy a tensor into another order of axes, bytes read and written."""
+        return moved / self.copy + self.launch
 
     def stream(self, moved: float) -> float:
         """Seconds for a pointwise pass over this many bytes."""
         return moved / self.bandwidth + self.launch
 
 
-PROFILES = {
+def share(curve: Curve, extent: float) -> float:
+    """The curve at an extent."""
+    below = curve[0]
+    if extent <= below[0]:
+        return below[1] * extent / below[0]
+    for above in curve[1:]:
+        if extent <= above[0]:
+            part = math.log(extent / below[0]) / math.log(above[0] / below[0])
+            return float(below[1] * (above[1] / below[1]) ** part)
+        below = above
+    return below[1]
+
+
+def half_at(extent: float) -> Curve:
+    """The curve x / (x + extent): half the rate at `extent`."""
+    return tuple((1 << k, (1 << k) / ((1 << k) + extent)) for k in range(11))
+
+
+# Where the numbers come from. cpu: measured by `tensorlang profile` on two cores of a server with
+# AVX-512. a100, h100, h200: published peaks of tensor cores in TF32 with what large GEMMs reach of
+# them, and of memory; sides are half at the extent of a tile, a call is a launch from Python.
+# generic: a GPU of a few years ago, for rankings that suit no device in particular.
+# flops: arithmetic alone, the rest is free: orders are those of fewest operations.
+_FREE: Curve = ((1, 1.0),)
+
+
+def _gpu(name: str, flops: float, bandwidth: float, tile: float) -> Profile:
+    curve = half_at(tile)
+    return Profile(name, flops, bandwidth, bandwidth / 2, 5e-6, curve, curve, curve, curve)
+
+
+_CPU = half_at(6.0)
+PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("cpu", 1e11, 1.5e10, 4e-6, 6.0),
-        Profile("generic", 1e13, 5e11, 5e-6, 24.0),
-        Profile("a100", 1e14, 1.6e12, 5e-6, 32.0),
-        Profile("h100", 3e14, 2.8e12, 5e-6, 48.0),
-        Profile("h200", 3e14, 4.0e12, 5e-6, 48.0),
+        Profile("cpu", 1e11, 1.5e10, 1e10, 4e-6, _CPU, _CPU, _CPU, _CPU),
+        _gpu("generic", 1e13, 5e11, 24.0),
+        _gpu("a100", 1e14, 1.6e12, 32.0),
+        _gpu("h100", 3e14, 2.8e12, 48.0),
+        _gpu("h200", 3e14, 4.0e12, 48.0),
+        Profile("flops", 1e12, math.inf, math.inf, 0.0, _FREE, _FREE, _FREE, _FREE),
     )
 }
+
+
+class BadProfile(ValueError):
+    """A profile that does not exist or cannot be read."""
+
+
+def profile_of(name: str) -> Profile:
+    """A shipped profile by its name, or one of your own by the path of its .json file.
+
+    Raises BadProfile.
+    """
+    if name in PROFILES:
+        return PROFILES[name]
+    if not name.endswith(".json"):
+        known = ", ".join(PROFILES)
+        raise BadProfile(f"there is no profile {name!r}; there are {known}, or give a .json file")
+    return read(_text(name))
+
+
+def fingerprint(name: str) -> str:
+    """What tells one profile from another in the header of a file: a name or a content's hash."""
+    if name in PROFILES or not name.endswith(".json"):
+        return name
+    return f"{Path(name).name}:{hashlib.sha256(_text(name).encode()).hexdigest()[:12]}"
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadProfile(f"cannot read the profile {path}: {error}") from None
+
+
+def to_json(profile: Profile) -> str:
+    """The profile as the file that `profile_of` reads."""
+    return json.dumps(asdict(profile), indent=2) + "\n"
+
+
+@lru_cache(maxsize=64)
+def read(text: str) -> Profile:
+    """The profile that a JSON text states. Raises BadProfile."""
+    try:
+        given: Any = json.loads(text)
+        curves = {
+            key: tuple((int(extent), _positive(part)) for extent, part in given[key])
+            for key in ("rows", "columns", "inner", "batched")
+        }
+        numbers = {key: _positive(given[key]) for key in ("flops", "bandwidth", "copy", "launch")}
+        made = Profile(
+            str(given["name"]),
+            numbers["flops"],
+            numbers["bandwidth"],
+            numbers["copy"],
+            numbers["launch"],
+            curves["rows"],
+            curves["columns"],
+            curves["inner"],
+            curves["batched"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadProfile(f"this is no profile of a device: {error!r}") from None
+    for curve in curves.values():
+        extents = [extent for extent, _ in curve]
+        if not extents or extents[0] < 1 or extents != sorted(set(extents)):
+            raise BadProfile(f"extents of a curve must ascend from 1 or more, got {extents}")
+    return made
+
+
+def _positive(value: Any) -> float:
+    out = float(value)
+    if not 0 < out < math.inf:
+        raise ValueError(f"{value!r} is not positive")
+    return out

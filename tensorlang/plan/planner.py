@@ -27,7 +27,7 @@ from tensorlang.ir.nodes import (
 from tensorlang.ir.reads import leaves, read_indices, redirect, redirect_read, rename_read
 from tensorlang.options import Options
 from tensorlang.order.grid import middle
-from tensorlang.order.profile import PROFILES
+from tensorlang.order.profile import profile_of
 from tensorlang.order.trees import Problem, Tree
 from tensorlang.plan.attention import Match, attentions, bias_expression, rename_scalar
 from tensorlang.plan.axes import in_memory
@@ -338,7 +338,7 @@ def _regime(
     graph = draft.graph
     outputs = tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs))
     inputs = tuple(draft.slots[node] for node in graph.inputs)
-    profile = PROFILES[options.profile]
+    profile = profile_of(options.profile)
     point = middle(dynamic, options)
     params = frozenset(draft.slots[node] for node in graph.params.values())
     steps = merge_projections(builder.steps, params, builder.shapes, profile, point)

@@ -13,8 +13,10 @@ from functools import lru_cache
 
 from tensorlang.options import Options
 from tensorlang.order.grid import Point, grid
-from tensorlang.order.profile import PROFILES
-from tensorlang.order.trees import Problem, Tree, candidates, largest, price
+from tensorlang.order.prices import peak, price
+from tensorlang.order.profile import Profile, profile_of
+from tensorlang.order.search import candidates
+from tensorlang.order.trees import Problem, Tree
 from tensorlang.plan.plan import Threshold
 
 Trees = tuple[Tree, ...]
@@ -26,6 +28,7 @@ _SLACK = 1.15
 _SLACK_BEYOND = 1.5  # what a third and a fourth regime must mend: code to read has a cost too
 _SHARE = 0.95
 _FEW_NAMES = 4  # sizes whose products are all tried as thresholds; of more only pairs
+_MANY = 32  # operands of a product that is searched at the middle of its sizes only
 _MOST_TREES = 6  # distinct trees of one product that are carried
 
 
@@ -56,16 +59,19 @@ def regimes(names: Sequence[str], problems: Sequence[Problem], options: Options)
 def _trees(problem: Problem, points: Sequence[Point], options: Options) -> list[list[Tree]]:
     """Per point the trees of a product, cheapest first; those beyond the memory bound last."""
     pool: dict[Tree, None] = {}
-    wanted = _spread(points, 5)
+    profile = profile_of(options.profile)
+    wanted = _spread(points, 5 if len(problem.product.operands) <= _MANY else 1)
     for point in wanted:
-        pool.update(dict.fromkeys(candidates(problem.product, problem.at(point))))
+        sizes = problem.at(point)
+        found = candidates(problem.product, sizes, profile, finder=options.path_finder)
+        pool.update(dict.fromkeys(found))
     limit = options.memory
     out: list[list[Tree]] = []
     for point in points:
         sizes = problem.at(point)
         keys = {
             tree: (
-                limit is not None and largest(problem.product, tree, sizes) > limit,
+                limit is not None and peak(problem.product, tree, sizes) > limit,
                 _seconds(problem, tree, point, options),
             )
             for tree in pool
@@ -208,12 +214,15 @@ def _between(a: int, b: int) -> int:
 
 # --- prices --------------------------------------------------------------------------------------
 def _seconds(problem: Problem, tree: Tree, point: Point, options: Options) -> float:
-    return _price(problem, tree, tuple(problem.at(point).items()), options.profile)
+    sizes = tuple(problem.at(point).items())
+    return _price(problem, tree, sizes, profile_of(options.profile))
 
 
 @lru_cache(maxsize=65536)
-def _price(problem: Problem, tree: Tree, sizes: tuple[tuple[int, int], ...], profile: str) -> float:
-    return price(problem.product, tree, dict(sizes), PROFILES[profile])
+def _price(
+    problem: Problem, tree: Tree, sizes: tuple[tuple[int, int], ...], profile: Profile
+) -> float:
+    return price(problem.product, tree, dict(sizes), profile)
 
 
 def _spread(points: Sequence[Point], count: int) -> list[Point]:

@@ -9,8 +9,9 @@ from tensorlang.ir.nodes import Node, Read
 from tensorlang.ir.reads import read_indices
 from tensorlang.options import Options
 from tensorlang.order.grid import Point, ladder
-from tensorlang.order.profile import PROFILES
-from tensorlang.order.trees import Problem, Product, best_seconds
+from tensorlang.order.profile import profile_of
+from tensorlang.order.search import best_seconds
+from tensorlang.order.trees import Problem, Product
 from tensorlang.size import Size, symbols
 
 _GAIN = 0.95
@@ -73,4 +74,4 @@ def node_price(node: Node, point: Point, options: Options) -> float:
 
 def stream(moved: float, options: Options) -> float:
     """Seconds of a pass over so many bytes."""
-    return PROFILES[options.profile].stream(moved)
+    return profile_of(options.profile).stream(moved)

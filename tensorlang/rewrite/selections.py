@@ -31,7 +31,7 @@ from tensorlang.ir.nodes import (
 )
 from tensorlang.ir.reads import read_indices, rename_read
 from tensorlang.order.grid import Point, number
-from tensorlang.order.profile import PROFILES
+from tensorlang.order.profile import profile_of
 from tensorlang.rewrite.compose import is_whole
 from tensorlang.rewrite.constants import values
 from tensorlang.rewrite.engine import Site
@@ -183,7 +183,7 @@ def _compared(
 ) -> Comparison:
     """The dense product, against a small GEMM for every term and factor, then their sum."""
     options = site.options
-    profile = PROFILES[options.profile]
+    profile = profile_of(options.profile)
     passes = 2 * len(inside) * len(rows.value)
 
     def cells(indices: Iterable[int], point: Point) -> float:

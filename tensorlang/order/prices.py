@@ -1,0 +1,106 @@
+"""What a step of a tree and a tree cost at given sizes: seconds on a profile, FLOPs, bytes alive.
+
+Sets of indices are masks here, so that a search that prices many steps looks volumes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tensorlang.order.profile import Profile
+from tensorlang.order.trees import Indices, Pair, Product, Tree, pairs
+
+ITEM = 4.0
+
+
+def mask(indices: Indices) -> int:
+    """The set as a mask."""
+    out = 0
+    for index in indices:
+        out |= 1 << index
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices of steps at these sizes on this device."""
+
+    sizes: Mapping[int, int]
+    profile: Profile
+    volumes: dict[int, float] = field(default_factory=dict)
+    known: dict[tuple[int, int, int], float] = field(default_factory=dict)
+
+    def volume(self, indices: int) -> float:
+        """Cells of a tensor over these indices."""
+        found = self.volumes.get(indices)
+        if found is None:
+            found = 1.0
+            for index, size in self.sizes.items():
+                if indices >> index & 1:
+                    found *= size
+            self.volumes[indices] = found
+        return found
+
+    def step(self, a: int, b: int, out: int) -> float:
+        """Seconds of one step: a GEMM where indices are summed, else a broadcast product."""
+        key = (a, b, out)
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = self._step(a, b, out)
+        return found
+
+    def _step(self, a: int, b: int, out: int) -> float:
+        volume, profile = self.volume, self.profile
+        seconds = 0.0
+        for mine, other in ((a, b), (b, a)):
+            if mine & ~other & ~out:  # summed on one side alone, before the product
+                own = volume(mine & ~other & ~out)
+                seconds += profile.stream(ITEM * volume(mine)) if own > 1 else 0.0
+        a, b = a & (b | out), b & (a | out)
+        size_a, size_b, size_out = volume(a), volume(b), volume(out)
+        moved = ITEM * (size_a + size_b + size_out)
+        k = volume(a & b & ~out)
+        if k == 1:
+            return seconds + profile.product(size_out, moved)
+        batch = volume(a & b & out)
+        return seconds + profile.gemm(batch, size_a / batch / k, size_b / batch / k, k, moved)
+
+    def pair(self, pair: Pair) -> float:
+        """Seconds of a step of a tree."""
+        return self.step(mask(pair.left_indices), mask(pair.right_indices), mask(pair.result))
+
+    def tree(self, product: Product, tree: Tree) -> float:
+        """Seconds of a tree; of a pass where there is but one operand."""
+        if len(product.operands) < 2:
+            cells = self.volume(mask(product.output))
+            cells += sum(self.volume(mask(operand)) for operand in product.operands)
+            return self.profile.stream(ITEM * cells)
+        return sum(self.pair(pair) for pair in pairs(product, tree))
+
+
+def price(product: Product, tree: Tree, sizes: Mapping[int, int], profile: Profile) -> float:
+    """Seconds of a tree at these sizes."""
+    return Prices(sizes, profile).tree(product, tree)
+
+
+def peak(product: Product, tree: Tree, sizes: Mapping[int, int]) -> float:
+    """Most bytes of intermediates alive at once, operands and the result not counted."""
+    now = most = 0.0
+    alive: dict[int, float] = {}
+    steps = list(pairs(product, tree))
+    for number, pair in enumerate(steps[:-1]):
+        size = ITEM * volume(pair.result, sizes)
+        alive[len(product.operands) + number] = size
+        now += size
+        most = max(most, now)
+        now -= alive.pop(pair.left, 0.0) + alive.pop(pair.right, 0.0)
+    return most
+
+
+def volume(indices: Indices, sizes: Mapping[int, int]) -> float:
+    """Cells of a tensor over these indices."""
+    out = 1.0
+    for index in indices:
+        out *= sizes[index]
+    return out
