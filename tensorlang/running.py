@@ -66,7 +66,10 @@ def _run(module: torch.nn.Module, inputs: Sequence[Array]) -> tuple[Array, ...]:
         tensors.append(tensor)
     with torch.no_grad():
         made = module.eval()(*tensors)
-    return tuple(y.numpy() for y in (made if isinstance(made, tuple) else (made,)))
+    return tuple(
+        y.resolve_conj().resolve_neg().numpy()
+        for y in (made if isinstance(made, tuple) else (made,))
+    )
 
 
 def _inputs(

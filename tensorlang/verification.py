@@ -92,7 +92,13 @@ def _compare(
         leaves = [torch.as_tensor(array) for array in inputs]
         want = evaluate(program, inputs, params)
         got = _tuple(functional_call(module, state, tuple(leaves)))
-        value = max(value, *(relative_error(g.detach().numpy(), w) for g, w in zip(got, want, strict=True)))
+        value = max(
+            value,
+            *(
+                relative_error(g.detach().resolve_conj().resolve_neg().numpy(), w)
+                for g, w in zip(got, want, strict=True)
+            ),
+        )
         gradient = max(gradient, _slope_error(module, state, leaves, generator))
     return [
         Finding(layer, target, "values", value, VALUE_TOLERANCE),

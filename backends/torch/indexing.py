@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from tensorlang.backends.torch.body import Body
 from tensorlang.backends.torch.names import quoted
@@ -16,6 +18,8 @@ from tensorlang.size import Size, simplest
 Reader = Callable[[Body, Read, Sequence[Size]], Operand]
 _INT = Dtype.INT
 _SUM, _PRODUCT = SUM, SUM + 1
+
+Fill: TypeAlias = bool | int | float | complex
 
 
 def indexed(
@@ -181,9 +185,8 @@ def _with_fill(
     amounts: list[str] = []
     for place in range(len(base.labels) - 1, min(places) - 1, -1):
         amounts += ["0", "1" if place in places else "0"]
-    value = f", value={read.fill!r}" if read.fill else ""
-    text = f"F.pad({base.text}, ({', '.join(amounts)}){value})"
-    padded = Operand(text, base.labels, base.memory, base.dtype)
+    text = padded(base.text, amounts, read.fill)
+    filled = Operand(text, base.labels, base.memory, base.dtype)
     out = dict(indices)
     for label in outside:
         size = body.size_text(shape[-1 - label])[0]
@@ -192,7 +195,20 @@ def _with_fill(
         out[label] = Operand(
             f"{function}({bare(index.text)}, {size})", index.labels, index.memory, index.dtype
         )
-    return padded, out
+    return filled, out
+
+
+def padded(text: str, amounts: Sequence[str], fill: Fill | None) -> str:
+    """F.pad, which takes a real value only, also for complex tensors."""
+    pads = ", ".join(amounts)
+    if isinstance(fill, complex) and fill.imag:
+        return f"(F.pad({text} - {fill!r}, ({pads})) + {fill!r})"
+    if isinstance(fill, complex):
+        fill = fill.real
+    value = "" if not fill else f", value={fill!r}"
+    if isinstance(fill, float) and math.isinf(fill):
+        value = f", value={'-' if fill < 0 else ''}torch.inf"
+    return f"F.pad({text}, ({pads}){value})"
 
 
 def _take(body: Body, base: Operand, indices: dict[int, Operand], sizes: Sequence[Size]) -> Operand:

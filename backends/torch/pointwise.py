@@ -192,7 +192,7 @@ class _Printer:
                 return made(f"-{args[0].at(UNARY)}", UNARY)
             case "div":
                 return made(f"{args[0].at(PRODUCT)} / {args[1].at(UNARY)}", PRODUCT)
-            case "floordiv":
+            case "floordiv" if not tensor or app.dtype is not Dtype.REAL:  # no derivative in torch
                 return made(f"{args[0].at(PRODUCT)} // {args[1].at(UNARY)}", PRODUCT)
             case "mod":
                 return made(f"{args[0].at(PRODUCT)} % {args[1].at(UNARY)}", PRODUCT)

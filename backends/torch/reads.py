@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tensorlang.backends.torch.body import Body
-from tensorlang.backends.torch.indexing import indexed
+from tensorlang.backends.torch.indexing import Fill, indexed, padded
 from tensorlang.backends.torch.operand import Operand, contiguous
 from tensorlang.backends.torch.windows import Window, straight
 from tensorlang.check.program import Boundary
 from tensorlang.ir.nodes import Affine, At, Gather, Group, Read, Subscript
 from tensorlang.size import Size
-
-Fill = bool | int | float | complex
 
 
 def read_operand(body: Body, read: Read, sizes: Sequence[Size]) -> Operand:
@@ -146,10 +144,7 @@ def _padded(
     flat: list[str] = []
     for place in range(rank - 1, min(amounts) - 1, -1):
         flat.extend(body.size_text(amount)[0] for amount in amounts.get(place, (0, 0)))
-    value = "" if not fill else f", value={fill!r}"
-    if isinstance(fill, float) and fill in (float("inf"), float("-inf")):
-        value = f", value={'-' if fill < 0 else ''}torch.inf"
-    return f"F.pad({text}, ({', '.join(flat)}){value})"
+    return padded(text, flat, fill)
 
 
 def _diagonal(operand: Operand) -> Operand:

@@ -94,6 +94,8 @@ def _part(
     if not value_text.isidentifier():
         value_text = body.assign(f"{name}_values", value_text)
     shared = any(label in index.labels for label in (*front, *back))
+    if not shared and not bound:
+        return _Part(value_text, f"{index.text}.reshape(1)", False)
     if not shared:
         index = expanded(index, bound, size)
         text = grouped(index, [bound], size)

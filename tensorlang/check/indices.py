@@ -19,7 +19,7 @@ from tensorlang.check.scope import Kind, LayerScope
 from tensorlang.check.types import cast, convert, dtype_of
 from tensorlang.dtype import Dtype
 from tensorlang.registry import functions
-from tensorlang.size import product
+from tensorlang.size import Size, product
 from tensorlang.source import Span
 
 Sums = tuple[Index, ...]
@@ -93,13 +93,13 @@ class Printer:
         tensor = self.scope.tensors.get(read.tensor)
         if tensor is None or tensor.kind is not Kind.PARAM:
             return
-        mentioned = [
-            index
-            for subscript in read.subscripts
-            for index in p.subscript_indices(subscript)
-            if index in self.summed
-        ]
-        sizes = [index.dim.size for index in dict.fromkeys(mentioned)]
+        sizes: list[Size] = []
+        for subscript, axis in zip(read.subscripts, tensor.axes, strict=True):
+            mentioned = p.subscript_indices(subscript)
+            if isinstance(subscript, p.At | p.Group):
+                sizes += [index.dim.size for index in mentioned if index in self.summed]
+            elif any(index in self.summed for index in mentioned):
+                sizes.append(axis.size)  # other indices may not reach all of it, or more often
         self.scope.fan_in[read.tensor] = product(sizes)
 
     # --- sums and products -----------------------------------------------------------------------

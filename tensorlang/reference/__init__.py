@@ -86,7 +86,7 @@ def _array(value: Any) -> Any:
     """A torch tensor of any dtype as an array; arrays as they are."""
     if not hasattr(value, "detach"):
         return np.asarray(value)
-    value = value.detach().cpu().resolve_conj()
+    value = value.detach().cpu().resolve_conj().resolve_neg()
     if value.is_floating_point():
         return value.double().numpy()
     return value.cdouble().numpy() if value.is_complex() else value.numpy()

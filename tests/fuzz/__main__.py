@@ -26,7 +26,12 @@ def main() -> int:
     state_file = options.out / f"state_{options.seed}_{shard}_of_{shards}.json"
     state = json.loads(state_file.read_text()) if state_file.exists() else {"next": 0, "failed": []}
     numbers = [k for k in range(state["next"], options.count) if k % shards == shard]
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed"), TimeRemainingColumn())
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
         task = progress.add_task("programs", total=len(numbers), failed=len(state["failed"]))
         for number in numbers:
@@ -35,7 +40,9 @@ def main() -> int:
                 path = options.out / f"{hashlib.sha256(found[0].encode()).hexdigest()[:12]}.tl"
                 path.write_text(found[0])
                 state["failed"].append([number, str(path)])
-                progress.console.print(f"program {number}: {found[1]}\n{path}\n{found[0]}", markup=False)
+                progress.console.print(
+                    f"program {number}: {found[1]}\n{path}\n{found[0]}", markup=False
+                )
             state["next"] = number + 1
             state_file.write_text(json.dumps(state))
             progress.update(task, advance=1, failed=len(state["failed"]))

@@ -54,9 +54,7 @@ class Pool:
     def readable(self, kind: str, scope: tuple[str, ...]) -> list[Tensor]:
         """Tensors of a kind that can be read in a scope."""
         return [
-            tensor
-            for tensor in self.tensors
-            if tensor.kind == kind and self._fits(tensor, scope)
+            tensor for tensor in self.tensors if tensor.kind == kind and self._fits(tensor, scope)
         ]
 
     def _fits(self, tensor: Tensor, scope: tuple[str, ...]) -> bool:

@@ -280,7 +280,9 @@ def outputs(pool: Pool, made: list[Tensor]) -> list[str]:
         axes = ", ".join(
             f"({' '.join(a)})" if isinstance(a, tuple) else str(a) for a in tensor.axes
         )
-        lines.append(f"output {name}[{axes}] = {tensor.name}" if axes else f"output {name}[] = {tensor.name}")
+        lines.append(
+            f"output {name}[{axes}] = {tensor.name}" if axes else f"output {name}[] = {tensor.name}"
+        )
     scope = tuple(_some(pool, 0, 2))
     reals = [t for t in made if t.kind == "real" and DOTS not in t.axes]
     text = real(pool, scope, 2)
