@@ -34,6 +34,24 @@ OUTPUT = click.option("-o", "--output", metavar="FILE", help="Where to write; - 
 SHAPES = click.argument("shapes", nargs=-1, metavar="[INPUT=SIZE,SIZE,...]...")
 
 
+PLANNING = (
+    click.option(
+        "--range", "ranges", multiple=True, metavar="DIM=LEAST:MOST", help="Sizes to plan for."
+    ),
+    click.option(
+        "--memory", metavar="SIZE", help="Bound on the bytes of intermediates, such as 2GB."
+    ),
+    click.option(
+        "--profile",
+        default="cpu",
+        show_default=True,
+        metavar="NAME|FILE.json",
+        help="Device whose costs are assumed: cpu, generic, a100, h100, h200, or a file.",
+    ),
+    click.option("--path-finder", default="auto", show_default=True, help="auto or cotengra."),
+)
+
+
 def main() -> None:
     """Entry point of the `tensorlang` command."""
     tensorlang(prog_name="tensorlang")
@@ -59,6 +77,13 @@ def _answers(function: Command) -> Command:
             raise click.UsageError(str(error)) from None
 
     return run  # type: ignore[return-value]
+
+
+def _planning(command: Command) -> Command:
+    """Options of planning, shared by the commands that plan."""
+    for option in reversed(PLANNING):
+        command = option(command)
+    return command
 
 
 def _tell(diagnostics: Iterable[Diagnostic], style: str) -> None:
@@ -93,15 +118,7 @@ def _write(text: str, output: str | None) -> None:
               help="ast, program, graph, rewritten, plan, kernels or python.")  # fmt: skip
 @click.option("--dtype", help="Default dtype of parameters, such as float64.")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave out a rewrite.")
-@click.option(
-    "--range", "ranges", multiple=True, metavar="DIM=LEAST:MOST", help="Sizes to plan for."
-)
-@click.option("--memory", metavar="SIZE", help="Bound on the bytes of intermediates, such as 2GB.")
-@click.option(
-    "--profile", default="cpu", show_default=True, metavar="NAME|FILE.json",
-    help="Device whose costs are assumed: cpu, generic, a100, h100, h200, or what profile wrote.",
-)  # fmt: skip
-@click.option("--path-finder", default="auto", show_default=True, help="auto or cotengra.")
+@_planning
 @click.option("--no-index-checks", is_flag=True, help="Leave out range checks of gathered indices.")
 @click.option(
     "--check",
@@ -266,6 +283,7 @@ def _moments(value: Any) -> tuple[str, str, str]:
 @LAYERS
 @STYLE
 @click.option("--svg", metavar="FILE", help="Also draw the graph of the (one) layer there.")
+@_planning
 @_answers
 def explain_command(
     spec: str,
@@ -275,6 +293,10 @@ def explain_command(
     layers: tuple[str, ...],
     style: str,
     svg: str | None,
+    ranges: tuple[str, ...],
+    memory: str | None,
+    profile: str,
+    path_finder: str,
 ) -> None:
     """Say what was planned and why: steps, FLOPs, bytes, where each line went.
 
@@ -285,7 +307,13 @@ def explain_command(
     from tensorlang.explanation import explain_compiled
 
     given = requests.shapes(shapes)
-    compiled = compile_file(spec, target, requests.binds(bind), layers or None)
+    options = Options(
+        profile=profile,
+        ranges=requests.ranges(ranges),
+        memory=requests.memory(memory),
+        path_finder=path_finder,
+    )
+    compiled = compile_file(spec, target, requests.binds(bind), layers or None, options)
     if (given or svg) and len(compiled.roots) != 1:
         raise requests.BadRequest(f"choose one with --layer: {', '.join(compiled.roots)}")
     explained = [explain_compiled(compiled, name, given) for name in compiled.roots]

@@ -175,6 +175,19 @@ class Explanation:
         return self.scope.totals
 
     @property
+    def memory(self) -> str | None:
+        """Whether the peak keeps to the bound that was asked for; None if none was."""
+        limit = self.scope.compiled.options.memory
+        if limit is None:
+            return None
+        peak = self.totals.peak_bytes
+        if not isinstance(peak, int):
+            return f"at most {limit:,} B asked for; give sizes to see whether it holds"
+        if peak <= limit:
+            return f"at most {limit:,} B asked for: holds"
+        return f"at most {limit:,} B asked for: exceeded, nothing that was found needs less"
+
+    @property
     def parameters(self) -> int:
         return count_parameters(self.program)
 
@@ -252,6 +265,7 @@ class Explanation:
             "flops": plain(self.totals.flops),
             "bytes": plain(self.totals.bytes),
             "peak_bytes": plain(self.totals.peak_bytes),
+            "memory": self.memory,
             "parameter_table": [
                 {"name": p.name, "shape": p.shape, "count": p.count, "initial": p.initial}
                 for p in self.parameter_table

@@ -97,6 +97,8 @@ def _facts(e: Explanation) -> Iterator[tuple[str, str]]:
     yield "flops", _total(e.totals.flops)
     yield "bytes", _total(e.totals.bytes, "B")
     yield "peak bytes", _total(e.totals.peak_bytes, "B")
+    if e.memory is not None:
+        yield "memory", e.memory
 
 
 def _sections(e: Explanation) -> Iterator[tuple[str, list[str]]]:

@@ -79,6 +79,13 @@ class Prices:
         return sum(self.pair(pair) for pair in pairs(product, tree))
 
 
+class Cells(Prices):
+    """Steps priced by their results, the large ones above all: for trees that need little memory."""
+
+    def step(self, a: int, b: int, out: int) -> float:
+        return self.volume(out) ** 2
+
+
 def price(product: Product, tree: Tree, sizes: Mapping[int, int], profile: Profile) -> float:
     """Seconds of a tree at these sizes."""
     return Prices(sizes, profile).tree(product, tree)

@@ -11,8 +11,8 @@ from opt_einsum.paths import DynamicProgramming, greedy
 
 from tensorlang.options import Options
 from tensorlang.order.grid import Point
-from tensorlang.order.prices import Prices
-from tensorlang.order.profile import Profile, profile_of
+from tensorlang.order.prices import Cells, Prices, peak
+from tensorlang.order.profile import PROFILES, Profile, profile_of
 from tensorlang.order.refine import refine
 from tensorlang.order.trees import Problem, Product, Tree, every_tree, tree_of
 
@@ -51,6 +51,14 @@ def candidates(
     if thorough:
         found.update(dict.fromkeys(_refined(product, list(found), sizes, profile)))
     return list(found)
+
+
+def small(product: Product, trees: Sequence[Tree], sizes: Mapping[int, int]) -> list[Tree]:
+    """Trees with small intermediates, from the smallest of these."""
+    if len(product.operands) <= _MOST_ALL:
+        return []
+    least = min(trees, key=lambda tree: peak(product, tree, sizes))
+    return [least, refine(product, least, Cells(sizes, PROFILES["flops"]))]
 
 
 def best(

@@ -26,13 +26,13 @@ from tensorlang.ir.nodes import (
 )
 from tensorlang.ir.reads import leaves, read_indices, redirect, redirect_read, rename_read
 from tensorlang.options import Options
-from tensorlang.order.grid import middle
+from tensorlang.order.grid import grid, middle
 from tensorlang.order.profile import profile_of
 from tensorlang.order.trees import Problem, Tree
 from tensorlang.plan.attention import Match, attentions, bias_expression, rename_scalar
 from tensorlang.plan.axes import in_memory
 from tensorlang.plan.builder import Builder, Names, Target, Trees, is_simple
-from tensorlang.plan.cost import cost, made, used
+from tensorlang.plan.cost import at, cost, made, used
 from tensorlang.plan.naming import value_names
 from tensorlang.plan.plan import (
     AnyStep,
@@ -45,7 +45,7 @@ from tensorlang.plan.plan import (
     Threshold,
 )
 from tensorlang.plan.projections import merge_projections
-from tensorlang.plan.regimes import regimes
+from tensorlang.plan.regimes import holds, regimes
 from tensorlang.size import Size, symbols
 from tensorlang.source import Span
 
@@ -65,7 +65,38 @@ class _Draft:
 
 def plan(graph: Graph, options: Options) -> Plan:
     """Plan one layer: steps, their order, trees by size regime, axes in memory, expected cost."""
-    draft = _draft(graph)
+    ours = _planned(graph, options, fused=True)
+    if options.memory is not None and _has_attention(ours):
+        apart = _planned(graph, options, fused=False)
+        ours = min((ours, apart), key=lambda made: _beyond(made, options))
+    if options.target == "triton":
+        from tensorlang.plan.fuse import fuse  # only this target needs it
+
+        fused: Plan = fuse(ours, options)
+        return fused
+    return ours
+
+
+def _has_attention(made: Plan) -> bool:
+    every = [regime for region in made.regions for regime in region.regimes]
+    return any(isinstance(step, AttentionStep) for regime in every for step in regime.steps)
+
+
+def _beyond(made: Plan, options: Options) -> int:
+    """Points of the grid at which a plan needs more memory than it may."""
+    assert options.memory is not None
+    points = grid([dim.name for dim in made.program.dynamic], options)
+    (region,) = made.regions
+    count = 0
+    for point in points:
+        regime = next(r for r in region.regimes if all(holds(t, point) for t in r.thresholds))
+        count += at(regime.cost.peak_bytes, point) > options.memory
+    return count
+
+
+def _planned(graph: Graph, options: Options, fused: bool) -> Plan:
+    """A plan with one region; attentions are single steps if `fused`, else spelled out."""
+    draft = _draft(graph, fused)
     problems: list[Problem] = []
     chosen = regimes(_collect(draft, problems), problems, options)
     dynamic = [dim.name for dim in graph.program.dynamic]
@@ -88,20 +119,14 @@ def plan(graph: Graph, options: Options) -> Plan:
         "plain torch",
         _spans(graph, graph.outputs),
     )
-    ours = _plan(draft, region, shapes)
-    if options.target == "triton":
-        from tensorlang.plan.fuse import fuse  # only this target needs it
-
-        fused: Plan = fuse(ours, options)
-        return fused
-    return ours
+    return _plan(draft, region, shapes)
 
 
 # --- the walk ------------------------------------------------------------------------------------
-def _draft(graph: Graph) -> _Draft:
+def _draft(graph: Graph, fused: bool) -> _Draft:
     alive = graph.alive()
     readers = alive_readers(graph, alive)
-    matches = attentions(graph, alive, readers)
+    matches = attentions(graph, alive, readers) if fused else {}
     absorbed = frozenset(node for match in matches.values() for node in match.absorbed)
     leaves = _leaves(graph, alive)
     steps = [node for node in alive if node not in absorbed and node not in leaves]

@@ -15,7 +15,7 @@ from tensorlang.options import Options
 from tensorlang.order.grid import Point, grid
 from tensorlang.order.prices import peak, price
 from tensorlang.order.profile import Profile, profile_of
-from tensorlang.order.search import candidates
+from tensorlang.order.search import candidates, small
 from tensorlang.order.trees import Problem, Tree
 from tensorlang.plan.plan import Threshold
 
@@ -28,6 +28,7 @@ _SLACK = 1.15
 _SLACK_BEYOND = 1.5  # what a third and a fourth regime must mend: code to read has a cost too
 _SHARE = 0.95
 _FEW_NAMES = 4  # sizes whose products are all tried as thresholds; of more only pairs
+_BROKEN = 1e4  # how many times too slow a regime counts that is beyond the memory bound
 _MANY = 32  # operands of a product that is searched at the middle of its sizes only
 _MOST_TREES = 6  # distinct trees of one product that are carried
 
@@ -38,40 +39,39 @@ def regimes(names: Sequence[str], problems: Sequence[Problem], options: Options)
         return [((), ())]
     points = grid(names, options)
     per_problem = [_trees(problem, points, options) for problem in problems]
-    settings = _settings(problems, per_problem, points, options)
+    settings = _settings(problems, per_problem, points)
     seconds = [
-        [
-            sum(
-                _seconds(problem, tree, point, options)
-                for problem, tree in zip(problems, setting, strict=True)
-            )
-            for point in points
-        ]
-        for setting in settings
+        [_together(problems, setting, point, options) for point in points] for setting in settings
     ]
     kept = _cover(seconds)
     if len(kept) == 1:
         return [((), settings[kept[0]])]
     chosen = _fitted(kept, seconds, points, names)
+    least = min(range(len(settings)), key=lambda k: (_broken([(k, ())], seconds, points), k))
+    if _broken([(least, ())], seconds, points) < _broken(chosen, seconds, points):
+        chosen = [(least, ())]
     return [(thresholds, settings[k]) for k, thresholds in chosen]
 
 
 def _trees(problem: Problem, points: Sequence[Point], options: Options) -> list[list[Tree]]:
-    """Per point the trees of a product, cheapest first; those beyond the memory bound last."""
+    """Per point the trees of a product, cheapest first; those beyond the memory bound last.
+
+    Of those the one with the least memory first.
+    """
     pool: dict[Tree, None] = {}
     profile = profile_of(options.profile)
     wanted = _spread(points, 5 if len(problem.product.operands) <= _MANY else 1)
     for point in wanted:
         sizes = problem.at(point)
         found = candidates(problem.product, sizes, profile, finder=options.path_finder)
+        if options.memory is not None:
+            found += small(problem.product, found, sizes)
         pool.update(dict.fromkeys(found))
-    limit = options.memory
     out: list[list[Tree]] = []
     for point in points:
-        sizes = problem.at(point)
         keys = {
             tree: (
-                limit is not None and peak(problem.product, tree, sizes) > limit,
+                _excess(problem, tree, point, options),
                 _seconds(problem, tree, point, options),
             )
             for tree in pool
@@ -84,7 +84,6 @@ def _settings(
     problems: Sequence[Problem],
     per_problem: Sequence[list[list[Tree]]],
     points: Sequence[Point],
-    options: Options,
 ) -> list[Trees]:
     """The best tree of every product at each point, each combination once."""
     out: dict[Trees, None] = {}
@@ -102,13 +101,15 @@ def _cover(seconds: list[list[float]]) -> list[int]:
     while len(kept) < _MOST:
         slack = _SLACK if len(kept) < _USUAL else _SLACK_BEYOND
         near = sum(now[p] <= slack * least[p] for p in range(count))
-        if near >= _SHARE * count:
+        broken = sum(now[p] > _BROKEN * least[p] for p in range(count))
+        if near >= _SHARE * count and not broken:
             break
 
-        def regret(k: int, now: list[float] = now) -> tuple[int, float]:
+        def regret(k: int, now: list[float] = now) -> tuple[int, int, float]:
             joined = [min(now[p], seconds[k][p]) for p in range(count)]
+            broken = sum(joined[p] > _BROKEN * least[p] for p in range(count))
             far = sum(joined[p] > _SLACK * least[p] for p in range(count))
-            return far, sum(joined[p] / least[p] for p in range(count))
+            return broken, far, sum(joined[p] / least[p] for p in range(count))
 
         choice = min((k for k in range(len(seconds)) if k not in kept), key=regret, default=None)
         if choice is None:
@@ -149,8 +150,29 @@ def _fitted(
 
 def _loss(setting: int, point: int, seconds: list[list[float]]) -> float:
     """How much longer than the best, as a ratio that does not run away."""
-    best_here = min(row[point] for row in seconds)
-    return min(10.0, seconds[setting][point] / best_here)
+    ratio = seconds[setting][point] / min(row[point] for row in seconds)
+    return _BROKEN if ratio > _BROKEN else min(10.0, ratio)
+
+
+def _broken(
+    chosen: Sequence[tuple[int, tuple[Threshold, ...]]],
+    seconds: list[list[float]],
+    points: Sequence[Point],
+) -> int:
+    """Points at which the regime that holds is beyond the memory bound, and another is not."""
+    count = 0
+    for p, point in enumerate(points):
+        setting = next(k for k, thresholds in chosen if all(holds(t, point) for t in thresholds))
+        count += _loss(setting, p, seconds) >= _BROKEN
+    return count
+
+
+def holds(threshold: Threshold, point: Point) -> bool:
+    """Whether a threshold holds at a point."""
+    total = 0
+    for monomial, coefficient in threshold.form:
+        total += coefficient * math.prod(point[name] ** power for name, power in monomial)
+    return total >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +235,21 @@ def _between(a: int, b: int) -> int:
 
 
 # --- prices --------------------------------------------------------------------------------------
+def _together(problems: Sequence[Problem], setting: Trees, point: Point, options: Options) -> float:
+    """Seconds of all products; beyond the memory bound so many that any other is preferred."""
+    both = list(zip(problems, setting, strict=True))
+    seconds = sum(_seconds(problem, tree, point, options) for problem, tree in both)
+    excess = max(_excess(problem, tree, point, options) for problem, tree in both)
+    return seconds if excess == 0 else (seconds + excess) * 1e6
+
+
+def _excess(problem: Problem, tree: Tree, point: Point, options: Options) -> float:
+    """Bytes of intermediates beyond the bound."""
+    if options.memory is None:
+        return 0.0
+    return max(0.0, peak(problem.product, tree, problem.at(point)) - options.memory)
+
+
 def _seconds(problem: Problem, tree: Tree, point: Point, options: Options) -> float:
     sizes = tuple(problem.at(point).items())
     return _price(problem, tree, sizes, profile_of(options.profile))
