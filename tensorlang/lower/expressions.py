@@ -45,6 +45,7 @@ from tensorlang.lower.prepare import identity
 from tensorlang.lower.sums import take_apart
 from tensorlang.lower.terms import (
     can_fail,
+    contains,
     cast,
     conjunction,
     dtype_of,
@@ -203,9 +204,10 @@ class Expressions:
                 terms = tuple(sorted((local[index], factor) for index, factor in affine.terms))
                 return ir.Affine(terms, affine.offset, boundary)
             case ComputedAt(value, boundary):
-                if boundary is Boundary.CHECKED:
-                    value = _needed(value, guards, indices)
-                return ir.Gather(self.operand(value, local, guards), boundary)
+                needed = _needed(value, guards, indices) if boundary is Boundary.CHECKED else value
+                if needed is not value:
+                    guards = ()  # they are its condition now, and may read the same position
+                return ir.Gather(self.operand(needed, local, guards), boundary)
         assert_never(subscript)
 
     def operand(
@@ -364,7 +366,8 @@ def _needed(value: Expr, guards: Guards, indices: tuple[Index, ...]) -> Expr:
     conditions = [
         projected(guard, indices)
         for guard in guards
-        if reads_tensors(guard) or set(free_indices(guard)) <= set(indices)
+        if (reads_tensors(guard) or set(free_indices(guard)) <= set(indices))
+        and not contains(guard, value)  # then the position is needed for the guard itself
     ]
     if not conditions:
         return value
