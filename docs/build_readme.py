@@ -49,16 +49,18 @@ def _first_layer(page: str) -> tuple[Compiled, str]:
 
 
 def forward_of(compiled: Compiled, layer: str) -> str:
-    """The text of the forward method of a layer's class in the emitted module, not indented."""
+    """The forward method of a layer's class in the emitted module, and what it makes of weights."""
     tree = ast.parse(compiled.source)
+    shown = []
     for made in tree.body:
         if isinstance(made, ast.ClassDef) and made.name == compiled.roots[layer]:
             for method in made.body:
-                if isinstance(method, ast.FunctionDef) and method.name == "forward":
+                if isinstance(method, ast.FunctionDef) and method.name in ("forward", "_weights"):
                     text = ast.get_source_segment(compiled.source, method, padded=True)
                     assert text is not None
-                    return textwrap.dedent(text)
-    raise AssertionError(f"no forward of {layer} in the emitted module")
+                    shown.append(textwrap.dedent(text))
+    assert shown, f"no forward of {layer} in the emitted module"
+    return "\n\n".join(shown)
 
 
 def wrong_part(page: str) -> str:

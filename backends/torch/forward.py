@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import assert_never
@@ -29,11 +30,13 @@ from tensorlang.backends.torch.projections import projections
 from tensorlang.backends.torch.reads import read_operand
 from tensorlang.backends.torch.scatter import scatter
 from tensorlang.backends.torch.structure import merge, reduce, scan, softmax, transform
+from tensorlang.backends.torch.weights import weight_steps
 from tensorlang.check.program import Axis, Equation, Program, Scatter, SubCall
 from tensorlang.dtype import Dtype
 from tensorlang.ir import nodes
 from tensorlang.options import Options
 from tensorlang.order.grid import middle
+from tensorlang.plan.cost import used
 from tensorlang.plan.plan import (
     AnyStep,
     AttentionStep,
@@ -75,7 +78,7 @@ def forward(method: Method, plan: Plan, name: str, forms: Sequence[tuple[str, st
     body = _body(method, plan, names, variables)
     interface = Interface(body, program, variables, checks=not program.signature)
     interface.bind()
-    steps = _Steps(method, plan, body)
+    steps = _Steps(method, plan, body, "_weights" if name == "forward" else f"_weights{name}")
     for region in plan.regions:
         steps.region(region)
     results = [
@@ -101,7 +104,7 @@ def forward(method: Method, plan: Plan, name: str, forms: Sequence[tuple[str, st
     out += head
     if head and lines and not lines[0].lstrip().startswith("return"):
         out.append("")
-    return [*out, *_tidied(lines)]
+    return [*steps.methods, *out, *_tidied(lines)]
 
 
 def _tidied(lines: Sequence[str]) -> list[str]:
@@ -174,24 +177,28 @@ def _home(plan: Plan, body: Body) -> tuple[str, str]:
         *(slot for _, slot in plan.params),
         *(slot for _, slot, _ in plan.consts),
     ]
-    device = next((f"{body.values[slot].text}.device" for slot in slots), '"cpu"')
-    dtype = "torch.get_default_dtype()"
-    for slot in slots:
-        value = body.values[slot]
+    return _home_of([body.values[slot] for slot in slots], body)
+
+
+def _home_of(values: Sequence[Value], body: Body) -> tuple[str, str]:
+    device = next((f"{value.text}.device" for value in values), '"cpu"')
+    for value in values:
         if value.dtype is Dtype.REAL:
             return device, f"{value.text}.dtype"
-    for slot in slots:
-        value = body.values[slot]
+    for value in values:
         if value.dtype is Dtype.COMPLEX:
             return device, f"{body.file.require('_real_dtype')}({value.text}.dtype)"
-    return device, dtype
+    return device, "torch.get_default_dtype()"
 
 
 class _Steps:
     """Prints regions, regimes and steps in order."""
 
-    def __init__(self, method: Method, plan: Plan, body: Body) -> None:
+    def __init__(self, method: Method, plan: Plan, body: Body, weights: str = "") -> None:
         self.method, self.plan, self.body = method, plan, body
+        self.weights = weights  # the name of methods for what is made of parameters alone
+        self.methods: list[str] = []
+        self.named: set[str] = set()
         self.fusion = Fusion({}, {})
         self.absorbed: frozenset[Slot] = frozenset()
         self.defined: dict[Slot, Step] = {}
@@ -310,8 +317,52 @@ class _Steps:
         self.method.file.define("\n".join([*head.lines, doc, *_tidied(inner.lines)]))
         return symbols
 
+    def _split_weights(
+        self, steps: Sequence[AnyStep], outputs: Sequence[Slot]
+    ) -> Sequence[AnyStep]:
+        """Print the steps that read no input as a method of their own; gives the others."""
+        found, params = weight_steps(steps, self.plan) if self.weights else ([], [])
+        made = {step.out for step in found}
+        others = [step for step in steps if not (isinstance(step, Step) and step.out in made)]
+        wanted = {slot for step in others for slot in used(step)} | {*outputs, *self.plan.outputs}
+        results = [step for step in found if step.out in wanted]
+        if not results:
+            return steps
+        own = {param.name for param in self.plan.program.params}
+        name = next(n for n in _numbered(self.weights) if n not in own | self.named)
+        self.named.add(name)
+        inner = Body(self.method.file, Names(self.method.file.taken()))
+        inner.values = {
+            slot: value for slot, value in self.body.values.items() if "self" in value.text
+        }
+        inner.source_names = dict(self.body.source_names)
+        inner.device, inner.dtype = _home_of([self.body.values[slot] for slot in params], inner)
+        printer = _Steps(self.method, self.plan, inner)
+        printer.steps(found, [step.out for step in results])
+        texts = [inner.values[step.out].text for step in results]
+        inner.line(f"return {', '.join(texts)}")
+        kind = "Tensor" if len(results) == 1 else f"tuple[{', '.join(['Tensor'] * len(results))}]"
+        self.methods += [
+            f"    def {name}(self) -> {kind}:",
+            '        """What is made of parameters alone."""',
+            *_tidied(inner.lines),
+            "",
+        ]
+        fresh = []
+        for step in results:
+            fresh.append(self.body.results.get(step.out) or self.body.names.fresh(step.name))
+            value = inner.values[step.out]
+            self.body.values[step.out] = Value(fresh[-1], value.shape, value.memory, value.dtype)
+            self.body.source_names.setdefault(step.out, step.name)
+        reads = ", ".join(self.body.values[slot].text for slot in params)
+        reads += "," if len(params) == 1 else ""
+        kept = self.method.file.require("_kept")
+        self.body.line(f"{', '.join(fresh)} = {kept}(self, self.{name}, ({reads}))")
+        return others
+
     # --- steps ---
     def steps(self, steps: Sequence[AnyStep], outputs: Sequence[Slot]) -> None:
+        steps = self._split_weights(steps, outputs)
         kept = (*outputs, *self.plan.outputs)
         self.defined = {step.out: step for step in steps if isinstance(step, Step)}
         self.absorbed = unprinted(steps, kept)
@@ -466,6 +517,11 @@ class _Steps:
 def _label(region: Region) -> str:
     names = _names_of(region.regimes[0])
     return "_".join(identifier(names.get(slot, "value")) for slot in region.outputs[:2])
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
 def _names_of(regime: Regime) -> dict[Slot, str]:

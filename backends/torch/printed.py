@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from tensorlang.backends.torch.weights import KEPT
+
 FUNCTIONS: dict[str, str] = {
     "_check_shape": '''
 def _check_shape(name: str, shape: torch.Size, expected: tuple) -> None:
@@ -54,8 +56,9 @@ def _or_past_end(index: Tensor, size: int) -> Tensor:
     "_reflect": '''
 def _reflect(index: Tensor, size: int) -> Tensor:
     """The positions mirrored at both ends without repeating them."""
-    last = size - 1
-    return last - (index % max(2 * last, 1) - last).abs()
+    period = max(2 * size - 2, 1)
+    index = index % period
+    return torch.minimum(index, period - index)
 ''',
     "_amax": '''
 def _amax(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
@@ -255,12 +258,14 @@ def _one_by_one(op: Callable[..., tuple], info: object, in_dims: tuple, *args: o
 ''',
 }
 
+FUNCTIONS["_kept"] = KEPT
 NEEDS: dict[str, tuple[str, ...]] = {
     "_attention_in_blocks": ("_one_by_one",),
 }
 """Functions that a printed function calls."""
 
 IMPORTS: dict[str, tuple[str, ...]] = {
+    "_kept": ("import weakref", "from collections.abc import Callable"),
     "_attention_in_blocks": ("import functools", "from collections.abc import Callable"),
     "_one_by_one": ("from collections.abc import Callable",),
     "_float64": ("import base64",),
