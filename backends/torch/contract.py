@@ -118,7 +118,7 @@ def _number(value: complex) -> str:
         return f"complex({value.real!r}, {value.imag!r})"
     if isinstance(value, float) and not math.isfinite(value):
         return "torch.nan" if math.isnan(value) else "torch.inf" if value > 0 else "-torch.inf"
-    return repr(value) if value >= 0 else f"({value!r})"
+    return repr(value)
 
 
 def _size(body: Body, size: Size) -> str:

@@ -200,8 +200,9 @@ def _check_dim(layer: str, name: str, size: int) -> None:
 
 def _reflect(index: Tensor, size: int) -> Tensor:
     """The positions mirrored at both ends without repeating them."""
-    last = size - 1
-    return last - (index % max(2 * last, 1) - last).abs()
+    period = max(2 * size - 2, 1)
+    index = index % period
+    return torch.minimum(index, period - index)
 
 
 def _seed() -> int:
