@@ -126,7 +126,7 @@ ATTENTION = AttentionConfigs(
 
 
 # --- rows ----------------------------------------------------------------------------------------
-ROW_BLOCKS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+ROW_BLOCKS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 TILE = 2048
 
 
@@ -135,7 +135,7 @@ def row_tile(lanes: int) -> tuple[int, int, int]:
     if lanes == 0:
         return 8, 256, 4
     block = next(block for block in ROW_BLOCKS if lanes <= block)
-    return max(1, TILE // block), block, 4 if block <= 2048 else 8 if block <= 8192 else 16
+    return max(1, TILE // block), block, 4 if block <= 2048 else 8 if block <= 4096 else 16
 
 
 def row_configs(lanes: int | None, has_rows: bool) -> tuple[Config, ...]:

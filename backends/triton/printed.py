@@ -184,10 +184,10 @@ def _pulled_back(
 
 def _row_choice(lanes: int, rows: bool) -> Any:
     """A tile for rows whose length only the call knows."""
-    for block in (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384):
+    for block in (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192):
         if lanes <= block:
             break
-    warps = 4 if block <= 2048 else 8 if block <= 8192 else 16
+    warps = 4 if block <= 2048 else 8 if block <= 4096 else 16
     blocks = {"BR": max(1, 2048 // block), "BL": block} if rows else {"BL": block}
     return blocks, warps, 1
 '''

@@ -31,7 +31,7 @@ from tensorlang.plan.plan import Slot, Step
 from tensorlang.registry import functions
 from tensorlang.size import Size, product, same
 
-MOST_LANES = 16384
+MOST_LANES = 8192
 WHOLE_ROW = 4096
 MOST_READS = 12
 REDUCTIONS = (ReduceOp.MAX, ReduceOp.MIN, ReduceOp.LOGSUMEXP)
