@@ -6,15 +6,21 @@ import argparse
 import hashlib
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.fuzz.compare import Mismatch, compare
+from tests.fuzz.decisions import seeded
+from tests.fuzz.interpreted import Interpreter
 from tests.fuzz.programs import program
 from tests.fuzz.shrink import shrink
+
+SAVE_EVERY = 5.0  # seconds
+Failing = Callable[[str], Mismatch | None]
 
 
 def main() -> int:
@@ -22,70 +28,92 @@ def main() -> int:
     options = _options()
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
+    state = {"next": 0, "compared": 0, "failed": []}
+    if options.state.exists():
+        state = json.loads(options.state.read_text())
     shard, shards = map(int, options.shard.split("/"))
-    state_file = options.out / f"state_{options.seed}_{shard}_of_{shards}.json"
-    state = json.loads(state_file.read_text()) if state_file.exists() else {"next": 0, "failed": []}
     numbers = [k for k in range(state["next"], options.count) if k % shards == shard]
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]} failed"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed"))
+    interpreter = Interpreter() if options.interpret else None
+    saved = time.monotonic()
+    with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("programs", total=len(numbers), failed=len(state["failed"]))
         for number in numbers:
-            found = check(options.seed, number)
-            if found is not None:
-                path = options.out / f"{hashlib.sha256(found[0].encode()).hexdigest()[:12]}.tl"
-                path.write_text(found[0])
+            if found := _check(options, number, interpreter, state):
+                path, text = found
                 state["failed"].append([number, str(path)])
-                progress.console.print(
-                    f"program {number}: {found[1]}\n{path}\n{found[0]}", markup=False
-                )
+                progress.console.print(text, markup=False, soft_wrap=True, highlight=False)
             state["next"] = number + 1
-            state_file.write_text(json.dumps(state))
+            if found or time.monotonic() - saved > SAVE_EVERY or number == numbers[-1]:
+                options.state.write_text(json.dumps(state))
+                saved = time.monotonic()
             progress.update(task, advance=1, failed=len(state["failed"]))
-    print(f"{state['next']} programs, {len(state['failed'])} failed")
+    print(
+        f"{state['next']} programs ({state['compared']} draws compared in this shard), "
+        f"{len(state['failed'])} failed"
+    )
     return 1 if state["failed"] else 0
 
 
-def check(seed: int, number: int) -> tuple[str, str] | None:
-    """The shrunk program and what is wrong with it, or None."""
-    text = program(Random(f"{seed}/{number}"))
-    wrong = failure(text, number)
-    if wrong is None:
+def _check(
+    options: argparse.Namespace,
+    number: int,
+    interpreter: Interpreter | None,
+    state: dict[str, int],
+) -> tuple[Path, str] | None:
+    """File and text of a failure, its program shrunk; None if all is well."""
+    text = program(seeded(f"{options.seed}/{number}"))
+
+    def here(text: str) -> Mismatch | None:
+        try:
+            state["compared"] += compare(text, number)
+        except Mismatch as mismatch:
+            return mismatch
         return None
-    kind = _kind(wrong)
-    small = shrink(text, lambda candidate: _kind(failure(candidate, number)) == kind)
-    return small, failure(small, number) or wrong
 
-
-def failure(text: str, number: int) -> str | None:
-    try:
-        compare(text, number)
-    except Mismatch as mismatch:
-        return mismatch.what
+    ways: list[Failing] = [here]
+    if interpreter is not None and number % options.interpret == 0:
+        worker = interpreter
+        ways.append(lambda text: worker.compare(text, number))
+    for way in ways:
+        found = way(text)
+        if found is None:
+            continue
+        small = text if options.as_drawn else _shrunk(text, way, found)
+        wrong = way(small) or found
+        path: Path = options.out / f"{hashlib.sha256(small.encode()).hexdigest()[:12]}.tl"
+        path.write_text(small)
+        return path, f"program {number}: {wrong}\n{path}\n{small}"
     return None
 
 
-def _kind(wrong: str | None) -> str:
-    """What stays the same while a program is made shorter."""
-    if wrong is None:
-        return ""
-    words = wrong.replace("{", " ").split()
-    known = [w for w in ("refuses", "compiling", "running", "off", "slope") if w in words]
-    code = next((w for w in words if "[E0" in w or w.endswith("Error:")), "")
-    return f"{known[:1]} {code}"
+def _shrunk(text: str, way: Failing, found: Mismatch) -> str:
+    def fails(candidate: str) -> bool:
+        again = way(candidate)
+        return again is not None and again.kind == found.kind
+
+    return shrink(text, fails)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--shard", default="0/1", help="k/n: every n-th program from the k-th on")
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("count", type=int, help="programs 0 to count - 1 of this seed")
+    parser.add_argument("--shard", default="0/1", help="i/k: every k-th program from the i-th on")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="state and failures")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="where failures go")
+    parser.add_argument("--state", type=Path, help="next number and failures (default: in --out)")
+    parser.add_argument(
+        "--interpret",
+        type=int,
+        default=8,
+        help="every so many programs, run the Triton kernels in Triton's interpreter too; 0: never",
+    )
+    parser.add_argument("--as-drawn", action="store_true", help="do not shrink failing programs")
+    options = parser.parse_args()
+    if options.state is None:
+        shard = options.shard.replace("/", "_of_")
+        options.state = options.out / f"state_{options.seed}_{shard}.json"
+    return options
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from random import Random
+
+from tests.fuzz.decisions import Decisions
 
 STATIC = {"p": (1, 2, 3, 5), "q": (1, 2, 3, 4), "r": (2, 3, 5, 7)}  # sizes that hypers may have
 DYNAMIC = ("n", "m", "e")  # sizes that inputs bring
@@ -24,7 +25,7 @@ class Tensor:
 class Pool:
     """The state of one program under construction."""
 
-    rng: Random
+    rng: Decisions
     dims: dict[str, int | None] = field(default_factory=dict)  # None: dynamic
     tensors: list[Tensor] = field(default_factory=list)
     defs: list[str] = field(default_factory=list)

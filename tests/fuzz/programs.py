@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 
+from tests.fuzz.decisions import Decisions
 from tests.fuzz.expressions import complex_, having, real, reference
 from tests.fuzz.pool import DOTS, DYNAMIC, STATIC, Pool, Tensor
 
+EMPTY = "# Sizes may be 0."
 DEFS = {
     "blend(x, y) = 0.5 * x + sigmoid(y) * 0.25": "blend({0}, {1})",
     "bump(x, y = 1.0) = tanh(x) * y": "bump({0}, y = {1})",
@@ -31,7 +32,7 @@ layer Mixing(u = 3, s = 2):
 """
 
 
-def program(rng: Random) -> str:
+def program(rng: Decisions) -> str:
     """The text of a file whose layer L is well typed."""
     pool = Pool(rng, empty=rng.random() < 0.08)
     hypers = {name: rng.choice(sizes) for name, sizes in STATIC.items()}
@@ -52,7 +53,11 @@ def program(rng: Random) -> str:
     body += outputs(pool, made)
     arguments = ", ".join(f"{name} = {size}" for name, size in hypers.items())
     layer = [f"layer L({arguments}):", *(f"    {line}" for line in body)]
-    return "\n\n".join(part for part in ("\n".join(head), SUBS, "\n".join(layer)) if part) + "\n"
+    first = EMPTY if pool.empty else ""
+    return (
+        "\n\n".join(part for part in (first, "\n".join(head), SUBS, "\n".join(layer)) if part)
+        + "\n"
+    )
 
 
 def declarations(pool: Pool, dots: bool) -> list[str]:
@@ -187,7 +192,8 @@ def spectral(pool: Pool, dots: bool) -> list[str]:
     lines = [_define(pool, (*rest, target), "complex", f"{op}[{source} -> {target}]({body}{norm})")]
     if pool.chance(0.5):
         spectrum = pool.tensors[-1]
-        text = f"irfft[{target} -> {source}]({reference(pool, spectrum, (*rest, target))})"
+        read = reference(pool, spectrum, (*rest, target), target)
+        text = f"irfft[{target} -> {source}]({read})"
         lines.append(_define(pool, (*rest, source), "real", text))
     return lines
 
