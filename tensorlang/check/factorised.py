@@ -37,6 +37,7 @@ from tensorlang.check.program import (
     Value,
 )
 from tensorlang.check.scope import LayerScope, Tensor
+from tensorlang.check.values import called
 from tensorlang.dtype import Dtype
 from tensorlang.library.factorisation import (
     Axes,
@@ -109,6 +110,11 @@ def clause(scope: LayerScope, statement: ast.ParamDecl) -> Clause | None:
             return None
         value = scope.dims.constant(argument.expr, "value")
         if value is None:
+            return None
+        if isinstance(value, sympy.Expr) and (names_of_call := called(value)):
+            name = ", ".join(str(symbol.name) for symbol in names_of_call)
+            fault = f"the size of {name} is known only at a call"
+            scope.report(BadFactorisation(argument.span, param, fault))
             return None
         values[key] = value
     return _clause(scope, statement, row, values, expr.span)
