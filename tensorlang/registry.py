@@ -10,12 +10,13 @@ from importlib.metadata import entry_points
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
+from tensorlang.library.constant import Constant
 from tensorlang.library.factorisation import Factorisation
 from tensorlang.library.initialiser import Initialiser
 from tensorlang.library.row import Function
 from tensorlang.library.transform import Transform
 
-Row = TypeVar("Row", Factorisation, Function, Initialiser, Transform)
+Row = TypeVar("Row", Constant, Factorisation, Function, Initialiser, Transform)
 
 
 @functools.cache
@@ -27,6 +28,12 @@ def functions() -> Mapping[str, Function]:
 @functools.cache
 def initialisers() -> Mapping[str, Initialiser]:
     return _rows("initialisers", Initialiser)
+
+
+@functools.cache
+def constants() -> Mapping[str, Constant]:
+    """Constructors of consts by name, sorted; those of `tensorlang.constants` too."""
+    return _rows("constants", Constant)
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from tensorlang.check.program import (
     Boundary,
     ComputedAt,
     Const,
+    Constructed,
     Equation,
     Expr,
     Group,
@@ -73,6 +74,10 @@ def _const(const: Const, known: dict[str, tuple[Axis, ...]]) -> None:
     if isinstance(const.value, Table):
         size = product(axis.size for axis in const.axes)
         assert not isinstance(size, int) or size == len(const.value.entries), const
+    elif isinstance(const.value, Constructed):
+        assert sorted(map(str, const.value.indices)) == sorted(map(str, _indices(const.axes))), (
+            const
+        )
     else:
         _equation(const.axes, const.value, known)
 

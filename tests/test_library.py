@@ -321,6 +321,7 @@ GENERAL = RNG.standard_normal((2, 4, 4)) / 4 + 2 * np.eye(4)
 FACTOR = RNG.standard_normal((2, 4, 4))
 POSITIVE = FACTOR @ FACTOR.swapaxes(1, 2) + np.eye(4)
 IMAGES = RNG.standard_normal((3, 5, 6))
+VECTORS = RNG.standard_normal((4, 3))
 
 
 def transformed(row: Transform, *args: Any, sizes: tuple[int, ...], norm: str = "backward") -> Any:
@@ -344,6 +345,8 @@ def cases(name: str) -> list[tuple[list[Any], tuple[int, ...]]]:
             return [([IMAGES], s) for s in sizes] + [([IMAGES[..., :5]], (3,))]
         case "concat":
             return [([IMAGES, IMAGES[..., :1], IMAGES[..., :0]], (7,))]
+        case "spherical_harmonics":
+            return [([VECTORS], (k * k,)) for k in (4, 1, 2, 3, 7)] + [([VECTORS[:0]], (9,))]
         case "solve":
             return [([GENERAL, GENERAL[..., 0]], (4,)), ([GENERAL[:0], GENERAL[:0, 0]], (4,))]
         case "cholesky" | "eigvals" | "eigvecs":
@@ -362,6 +365,8 @@ def test_a_transform_has_a_text_and_its_example_runs(name: str) -> None:
     used = [k for k in inputs if re.search(rf"\b{k}\b", text)]
     declared = {"X": "X[i]", "A": "A[j]", "M": "M[i, i']"}
     dim = "dim k = i + j" if name == "concat" else "index k in i"
+    if name == "spherical_harmonics":
+        inputs, dim = {"X": np.array([1.0, 2.0, 3.0])}, "dim i = 3, k = irreps(2)"
     lines = [f"input {', '.join(declared[k] for k in used)}", dim]
     lines += [line if "Y" not in line else f"output {line}" for line in text.split("; ")]
     source = "layer L():\n" + "".join(f"    {line}\n" for line in lines)

@@ -10,6 +10,7 @@ import sympy
 
 from tensorlang.check.axes import declared_index
 from tensorlang.check.calls import Form
+from tensorlang.check.constructed import constructed, constructor
 from tensorlang.check.consts import const, const_expression
 from tensorlang.check.declarations import inputs, params
 from tensorlang.check.definitions import check_def
@@ -213,7 +214,10 @@ class _Reader:
             case ast.ParamDecl():
                 self.body += params(scope, statement, self.owned)
             case ast.ConstDecl():
-                if const(scope, statement, self.owned) is None:
+                row = constructor(scope, statement)
+                if row is not None:
+                    constructed(scope, statement, row, self.owned)
+                elif const(scope, statement, self.owned) is None:
                     const_expression(scope, statement, self.owned)
                 self.body += finish(scope)
             case ast.DimDecl():

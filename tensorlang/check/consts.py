@@ -10,7 +10,6 @@ from tensorlang.check.errors.layers import (
     NotYet,
 )
 from tensorlang.check.errors.types import NotANumber
-from tensorlang.check.names import LATER_CONSTRUCTORS
 from tensorlang.check.program import (
     Axis,
     Const,
@@ -23,13 +22,21 @@ from tensorlang.check.values import called
 from tensorlang.dtype import Dtype
 from tensorlang.syntax import ast
 
+_FORMS = ("sparse", "dense")
+
 
 # --- consts --------------------------------------------------------------------------------------
+def form(scope: LayerScope, statement: ast.ConstDecl) -> None:
+    """`as sparse` and `as dense` are exact and left to the optimiser; others are not there yet."""
+    asked = statement.form
+    if asked is not None and not (isinstance(asked, ast.Name) and asked.id in _FORMS):
+        scope.report(NotYet(asked.span, f"const ... as {asked.span.text} is"))
+
+
 def const(scope: LayerScope, statement: ast.ConstDecl, owned: set[int]) -> Tensor | None:
     """The tensor of a const whose value is a list; None where it is an expression to be checked."""
     declared = statement.tensor
-    if statement.form is not None:
-        scope.report(NotYet(statement.form.span, "const ... as is"))
+    form(scope, statement)
     value = _list_value(scope, statement.value)
     if value is _NO_LIST:
         return None
@@ -127,11 +134,6 @@ def const_expression(scope: LayerScope, statement: ast.ConstDecl, owned: set[int
     declared = statement.tensor
     expr = statement.value
     slots = axes(scope, declared.slots or (), "a const", ellipsis=False)
-    if isinstance(expr, ast.Call) and expr.name in LATER_CONSTRUCTORS and expr.slots is None:
-        scope.report(NotYet(expr.span, f"the constant {expr.name} is"))
-        if id(declared) in owned:
-            tensor(scope, declared, Kind.CONST, None, None)
-        return
     term = scope.expression(expr, Env(const=declared.name))
     fixed = slots is not None and static(scope, declared, slots, "const")
     dtype = None

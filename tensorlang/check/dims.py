@@ -9,21 +9,33 @@ import sympy
 
 from tensorlang.check.constant import Mode, Report, evaluate
 from tensorlang.check.divides import always_divides
+from tensorlang.check.errors.constants import BadIrreps
 from tensorlang.check.errors.dims import (
     DimCycle,
     DoesNotDivide,
     SizeBelowOne,
     SizeNotInteger,
 )
-from tensorlang.check.errors.layers import NotYet, UnprovedDivision
+from tensorlang.check.errors.layers import UnprovedDivision
 from tensorlang.check.mentions import GroupMention, Mentions, base, nodes
 from tensorlang.check.program import Apply, Dim, Expr, Literal, SizeValue, Value
 from tensorlang.dtype import Dtype
-from tensorlang.size import Size, dynamic, product, simplest
+from tensorlang.library.constant import Constant, OpenSlot
+from tensorlang.library.irreps import MOST_DEGREE, Irreps, natural, parse
+from tensorlang.size import Size, dynamic, product, simplest, unbound
 from tensorlang.source import Span
 from tensorlang.syntax import ast
 
 _OPEN = 200  # dims that are being found at a time
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAxis:
+    """A call of a constructor whose first axis has its size from the `others`."""
+
+    row: Constant
+    others: tuple[str, ...]
+    arguments: tuple[tuple[str, ast.Expr], ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +43,8 @@ class Dims:
     """The dims of a layer. `found` has those asked for so far, None where a mistake was reported.
 
     `indices`: declared indices and their dims. `inputs`: names that only inputs bring. `lists`:
-    dims that take the length of a const's list.
+    dims that take the length of a const's list. `constructed`: dims that a constructor's other axes
+    give. `irreps`: types of the dims that have one.
     """
 
     hypers: Mapping[str, Value | None]
@@ -42,6 +55,8 @@ class Dims:
     indices: dict[str, ast.Name] = field(default_factory=dict)
     inputs: dict[str, Span] = field(default_factory=dict)
     lists: dict[str, int | None] = field(default_factory=dict)
+    constructed: dict[str, FirstAxis] = field(default_factory=dict)
+    irreps: dict[str, Irreps] = field(default_factory=dict)
     found: dict[str, Dim | None] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
 
@@ -65,7 +80,7 @@ class Dims:
             return self.found[name]
         if not known:
             return None
-        self.found[name] = None if size is None else Dim(name, size)
+        self.found[name] = None if size is None else Dim(name, size, self.irreps.get(name))
         return self.found[name]
 
     def _settle(self, name: str) -> None:
@@ -117,7 +132,9 @@ class Dims:
         return dim
 
     def names(self) -> Iterator[str]:
-        yield from dict.fromkeys((*self.bindings, *self.inputs, *self.lists, *self.found))
+        yield from dict.fromkeys(
+            (*self.bindings, *self.inputs, *self.lists, *self.constructed, *self.found)
+        )
 
     def at_least_one(self) -> list[Expr]:
         """Facts: a computed dim is at least 1, or the call is refused."""
@@ -147,6 +164,8 @@ class Dims:
             return True, self._computed(self.bindings[name])
         if name in self.hypers:
             return True, self._hyper(name)
+        if name in self.constructed:
+            return True, self._first(name, self.constructed[name])
         if name in self.inputs:
             return True, dynamic(name)
         if name in self.lists:
@@ -162,10 +181,52 @@ class Dims:
 
     def _computed(self, binding: ast.DimBinding) -> Size | None:
         if isinstance(binding.value, ast.Call) and binding.value.name == "irreps":
-            self.report(NotYet(binding.span, "dims of irreps are"))
-            return None
+            return self._irreps(binding.name, binding.value)
         value = self.constant(binding.value, "size")
         return None if value is None else self._checked(binding.name, value, binding.span)
+
+    def _irreps(self, name: str, call: ast.Call) -> Size | None:
+        """The size of a dim of irreps, whose type is kept; None if a mistake was reported."""
+        args = call.args or ()
+        if len(args) != 1 or args[0].name is not None or call.slots is not None:
+            self.report(BadIrreps(call.span, "it takes a degree, or a text"))
+            return None
+        value = self.constant(args[0].expr, "value")
+        if isinstance(value, str):
+            parsed = parse(value)
+            if isinstance(parsed, str):
+                self.report(BadIrreps(args[0].span, parsed))
+                return None
+            self.irreps[name] = parsed
+            return parsed.size
+        if isinstance(value, sympy.Expr):
+            return simplest((value + 1) ** 2)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_DEGREE:
+            self.irreps[name] = natural(value)
+            return self.irreps[name].size
+        if value is not None:
+            fault = f"a degree is an integer from 0 to {MOST_DEGREE}, found {shown_value(value)}"
+            self.report(BadIrreps(args[0].span, fault))
+        return None
+
+    def _first(self, name: str, axis: FirstAxis) -> Size | None:
+        """The size that a constructor's other axes give to its first; unbound where they do not."""
+        others = [self.over(other) for other in axis.others]
+        if any(dim is None for dim in others):
+            return unbound(name) if not any(map(self._reported, axis.others)) else None
+        slots = tuple(OpenSlot(dim.size, dim.irreps) for dim in others if dim is not None)
+        quiet: Report = lambda _: None  # noqa: E731  reported where the const is checked
+        arguments = dict(axis.row.arguments)
+        for key, expr in axis.arguments:
+            value = evaluate(expr, _Names(self), quiet, "value")
+            if key in arguments and isinstance(value, bool | int | float):
+                arguments[key] = value
+        assert axis.row.first is not None, axis
+        size = axis.row.first(slots, arguments)
+        return unbound(name) if size is None else size
+
+    def _reported(self, name: str) -> bool:
+        return self.broken(self.root(name) or name)
 
     def _checked(self, name: str, value: Value, span: Span) -> Size | None:
         if isinstance(value, bool | float | str | tuple):

@@ -17,13 +17,13 @@ from tensorlang.check.errors.types import (
 from tensorlang.check.functions import called_function, function
 from tensorlang.check.matching import sub_layer
 from tensorlang.check.moving import at
-from tensorlang.check.names import BOUNDARIES, LATER_CONSTRUCTORS, reserved
+from tensorlang.check.names import BOUNDARIES, LATER_OPERATORS, reserved
 from tensorlang.check.operators import OPERATORS, operator
 from tensorlang.check.reads import read
 from tensorlang.check.scope import TENSORS, Env, Kind, LayerScope
 from tensorlang.check.types import ARTICLE, BOOL, INT, typed
 from tensorlang.check.values import literal, name_value, no_number, size_value, too_early
-from tensorlang.registry import functions
+from tensorlang.registry import constants, functions
 from tensorlang.syntax import ast
 
 _DEPTH = 120  # of nested expressions after defs are substituted
@@ -240,10 +240,11 @@ def _other(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
     name, span = call.name, call.name_span
     if name in BOUNDARIES:
         scope.report(BoundaryMisused(span, name, "stands in a subscript only"))
-    elif name == "grad" or name == "spherical_harmonics":
+    elif name in LATER_OPERATORS:
         scope.report(NotYet(span, f"{name} is"))
-    elif name in LATER_CONSTRUCTORS:
-        scope.report(NotYet(span, f"the constant {name} is"))
+    elif name in constants():
+        rule = f"it is the whole value of a const: const C[...] = {name}(...)"
+        scope.report(WronglyUsed(span, name, "a constant", rule))
     elif name in scope.source.scope.layers and env.frame is None:
         rule = f"declare a sub-layer: sub f = {name}(...)"
         scope.report(WronglyUsed(span, name, "a layer", rule))
@@ -256,6 +257,6 @@ def _other(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
         scope.unknown(name, span)
     elif name not in scope.reported:
         scope.reported.add(name)
-        known = (*reserved(), *LATER_CONSTRUCTORS, *scope.source.scope.defs, *scope.subs)
+        known = (*reserved(), *constants(), *scope.source.scope.defs, *scope.subs)
         scope.report(UnknownFunction(span, name, scope.close(name, known)))
     return t.Bad(span=call.span)

@@ -11,8 +11,7 @@ from tensorlang.registry import functions
 
 CONSTANTS = ("pi", "inf", "true", "false")
 BOUNDARIES = ("wrap", "clamp", "reflect")
-LATER_OPERATORS = ("grad", "spherical_harmonics")
-LATER_CONSTRUCTORS = ("cg", "cg_paths", "gaunt", "eye", "levi_civita")
+LATER_OPERATORS = ("grad",)
 _WORDS = """
     layer def use input param frozen const dim index sub output check as in where when if else
     and or not drop irreps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tensorlang.check.constructed import constructor, named
+from tensorlang.check.dims import FirstAxis
 from tensorlang.check.errors.dims import GroupUnknown
 from tensorlang.check.errors.names import ModuleAttribute, PrimedDeclaration
 from tensorlang.check.mentions import base
@@ -24,6 +26,9 @@ def declare_names(scope: LayerScope) -> set[int]:
         elif isinstance(statement, ast.IndexDecl):
             for name in statement.names:
                 scope.index_dims.setdefault(name.id, statement.dim)
+    for statement in layer.body:
+        if isinstance(statement, ast.ConstDecl):
+            _first_axis(scope, statement)
     owned: set[int] = set()
     for statement in layer.body:
         _declare(scope, statement, owned)
@@ -90,7 +95,8 @@ def _module_attribute(scope: LayerScope, name: str, span: Span) -> None:
 
 def _elsewhere(scope: LayerScope, name: str) -> bool:
     """Whether hyperparameters, `dim` or `index` give this name a meaning as an index."""
-    return name in scope.hypers or name in scope.dims.bindings or name in scope.index_dims
+    bound = name in scope.hypers or name in scope.dims.bindings or name in scope.index_dims
+    return bound or name in scope.dims.constructed
 
 
 def _input_dims(scope: LayerScope, tensor: ast.Declared) -> None:
@@ -131,6 +137,24 @@ def _input_group(scope: LayerScope, slot: ast.GroupSlot) -> None:
             scope.dims.inputs[name] = span
         else:
             scope.dims.found[name] = None
+
+
+def _first_axis(scope: LayerScope, statement: ast.ConstDecl) -> None:
+    """The dim of a constructor's first axis has its size from the others, unless it is declared."""
+    row = constructor(scope, statement)
+    if row is None or row.first is None:
+        return
+    names = named(statement)
+    if len(names) != row.axes[0] or base(names[0].id) != names[0].id:
+        return
+    name = names[0].id
+    if _elsewhere(scope, name) or not scope.declare(name, Kind.DIM, names[0].span):
+        return
+    call = statement.value
+    assert isinstance(call, ast.Call), call
+    keywords = tuple((a.name, a.expr) for a in call.args or () if a.name is not None)
+    others = tuple(other.id for other in names[1:])
+    scope.dims.constructed[name] = FirstAxis(row, others, keywords)
 
 
 def _list_dims(scope: LayerScope, statement: ast.ConstDecl) -> None:

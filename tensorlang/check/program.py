@@ -20,6 +20,8 @@ from typing import TypeAlias
 import sympy
 
 from tensorlang.dtype import Dtype
+from tensorlang.library.constant import Slot
+from tensorlang.library.irreps import Irreps
 from tensorlang.size import Size
 from tensorlang.source import Span
 
@@ -29,10 +31,12 @@ class Dim:
     """A named size. `size` is an int, or a sympy expression in the symbols of dynamic dims.
 
     A dynamic dim's size is `size.dynamic(name)`; an unbound hyperparameter is `size.unbound(name)`.
+    `irreps` says how its components turn, where it was declared with `irreps(...)`.
     """
 
     name: str
     size: Size
+    irreps: Irreps | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,7 @@ class TransformOp(Enum):
     LOGM = "logm"
     EIGVALS = "eigvals"
     EIGVECS = "eigvecs"
+    SPHERICAL_HARMONICS = "spherical_harmonics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +224,8 @@ class Transform:
     "forward", "backward" or "ortho". concat: one argument per source index, laid end to end along
     target[0]. Matrix functions: source (n, n') are the rows and columns of args[0], target those of
     the result. solve: args (A, b), source (n, n') with b over n, target (n',).
-    eigvals: target (k,); eigvecs: target (n, k).
+    eigvals: target (k,); eigvecs: target (n, k). spherical_harmonics: source of size 3, target of
+    size (L + 1)² for degrees 0 … L.
     """
 
     op: TransformOp
@@ -284,13 +290,13 @@ class Param:
 class Const:
     """A compile-time tensor: `value` is an expression over the axes' indices and earlier consts.
 
-    A list is a `Table`.
+    A list is a `Table`, what a constructor builds is `Constructed`.
     """
 
     name: str
     axes: tuple[Axis, ...]
     dtype: Dtype
-    value: Expr | Table
+    value: Expr | Table | Constructed
     span: Span
 
 
@@ -299,6 +305,24 @@ class Table:
     """Literal entries in row-major order."""
 
     entries: tuple[bool | int | float | complex, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Constructed:
+    """A row of `tensorlang.library.constants` over the const's indices, in the row's order."""
+
+    constructor: str
+    indices: tuple[Index, ...]
+    arguments: tuple[tuple[str, bool | int | float], ...]
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """What the row is told of its axes; their sizes are known."""
+        out: list[Slot] = []
+        for index in self.indices:
+            assert isinstance(index.dim.size, int), index
+            out.append(Slot(index.dim.size, index.dim.irreps))
+        return tuple(out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tensorlang.check import terms as t
 from tensorlang.check.brackets import Slotted, bind, localised
+from tensorlang.check.errors.constants import NotHarmonics
 from tensorlang.check.errors.indices import IndexAbsent, OperatorIndices
 from tensorlang.check.errors.types import (
     ArgumentValue,
@@ -20,6 +21,8 @@ from tensorlang.check.program import (
     TransformOp,
 )
 from tensorlang.check.scope import Env, LayerScope
+from tensorlang.check.values import called
+from tensorlang.library.irreps import natural, natural_degree
 from tensorlang.registry import transforms
 from tensorlang.size import Size, same, simplest
 from tensorlang.syntax import ast
@@ -122,6 +125,8 @@ def _exchange(scope: LayerScope, call: ast.Call, op: TransformOp) -> _Exchange |
         fits = (
             arrows == 1 and bool(call.slots) and isinstance((call.slots or ())[-1], ast.ArrowSlot)
         )
+    elif op is TransformOp.SPHERICAL_HARMONICS:
+        fits = arrows == len(sources) == 1
     else:
         fits = arrows == len(sources) > 0
     if not fits:
@@ -145,6 +150,8 @@ def _shape(op: TransformOp) -> str:
             return "indices, an arrow and the new index: concat[a, b -> f](A[a], B[b])"
         case TransformOp.EIGVALS | TransformOp.EIGVECS:
             return f"rows, columns and the new index: {op.value}[n, n' -> k](A[n, n'])"
+        case TransformOp.SPHERICAL_HARMONICS:
+            return "one pair with an arrow: spherical_harmonics[xyz -> j](...)"
         case TransformOp.SOLVE:
             return "rows and columns of the matrix: solve[n, n'](A[n, n'], b[n])"
         case TransformOp.FFT | TransformOp.IFFT | TransformOp.RFFT | TransformOp.IRFFT:
@@ -220,6 +227,8 @@ def _fits(
             rule = f"lays {total} cells end to end, but {target[0].name} has {target[0].dim.size}"
             scope.report(OperatorIndices(exchange.targets[0].span, op.value, rule))
             fine = False
+    if op is TransformOp.SPHERICAL_HARMONICS:
+        fine = fine and _harmonics(scope, exchange, source[0], target[0])
     square = [index.dim.size for index in source] if row.square else []
     square += [target[-1].dim.size] if op in (TransformOp.EIGVALS, TransformOp.EIGVECS) else []
     if any(not same(square[0], size) for size in square[1:]):
@@ -228,3 +237,23 @@ def _fits(
         scope.report(OperatorIndices(call.name_span, op.value, rule))
         fine = False
     return fine
+
+
+def _harmonics(scope: LayerScope, exchange: _Exchange, source: Index, target: Index) -> bool:
+    """Whether a vector becomes all harmonics up to a degree."""
+    length, size, irreps = source.dim.size, target.dim.size, target.dim.irreps
+    if not same(length, 3):
+        fault = f"runs over size {length}, a direction has 3 components: x, y, z"
+        scope.report(NotHarmonics(exchange.sources[0].span, source.name, fault))
+        return False
+    if not isinstance(size, int):
+        fault = f"runs over size {size}, that of all degrees up to L is (L + 1)^2"
+        if not called(size):
+            return True
+    elif (degree := natural_degree(size)) is None or (irreps or natural(degree)) != natural(degree):
+        shown = f"size {size}" if irreps is None else f"irreps {irreps}"
+        fault = f"runs over {shown}, harmonics are all degrees 0 to L with natural parity"
+    else:
+        return True
+    scope.report(NotHarmonics(exchange.targets[0].span, target.name, fault))
+    return False

@@ -75,6 +75,8 @@ def flops(node: Node) -> Monomials:
         case Transform(op, source):
             if op is TransformOp.CONCAT:
                 return {}
+            if op is TransformOp.SPHERICAL_HARMONICS:
+                return scale(volume(node.shape), 4)
             if op in _FFTS:
                 return scale(space, _FFT_FLOPS)
             return scale(volume((*node.sizes, node.sizes[source[0]])), 2)

@@ -12,6 +12,7 @@ from tensorlang.check.program import (
     At,
     Axis,
     Const,
+    Constructed,
     Contribution,
     Equation,
     Expr,
@@ -87,7 +88,7 @@ class _Statements:
         """Values where all sizes are known, else an equation over indices."""
         static = all(isinstance(axis.size, int) for axis in const.axes)
         if not (static and _is_known(const.value, self.constants)):
-            assert not isinstance(const.value, Table), const
+            assert not isinstance(const.value, Table | Constructed), const
             self.expressions.spans = (const.span,)
             node, finite = self._over(const.axes, const.value, const.dtype)
             self._name(const.name, node, const.span, finite)
@@ -179,9 +180,9 @@ class _Statements:
             self._name(output.name, node, call.span, finite=False)
 
 
-def _is_known(value: Expr | Table, constants: Mapping[str, object]) -> bool:
+def _is_known(value: Expr | Table | Constructed, constants: Mapping[str, object]) -> bool:
     """Whether a const reads only consts whose values are known."""
-    if isinstance(value, Table):
+    if isinstance(value, Table | Constructed):
         return True
     if isinstance(value, Read) and value.tensor not in constants:
         return False

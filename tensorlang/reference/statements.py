@@ -11,6 +11,7 @@ from tensorlang.check.program import (
     Axis,
     ComputedAt,
     Const,
+    Constructed,
     Contribution,
     Expr,
     Index,
@@ -25,6 +26,7 @@ from tensorlang.reference.arrays import TYPES, Numpy, least, most
 from tensorlang.reference.chunks import chunks
 from tensorlang.reference.expressions import Space, field_of, place_of
 from tensorlang.reference.field import Field, aligned, both, constant, union
+from tensorlang.registry import constants
 
 
 def indices_of(axes: Sequence[Axis]) -> tuple[Index, ...]:
@@ -52,7 +54,18 @@ def const(declared: Const, sizes: Mapping[str, int], tensors: Mapping[str, Any])
     if isinstance(declared.value, Table):
         shape = [Space(Numpy(), {}, sizes, {}).size(axis.size) for axis in declared.axes]
         return np.asarray(declared.value.entries, TYPES[declared.dtype]).reshape(shape)
+    if isinstance(declared.value, Constructed):
+        return _constructed(declared, declared.value)
     return equation(declared.axes, declared.dtype, declared.value, sizes, tensors)
+
+
+def _constructed(declared: Const, value: Constructed) -> Any:
+    """What the row builds, its axes in the declared order, groups merged."""
+    row = constants()[value.constructor]
+    built = row.numpy(value.slots, dict(value.arguments))
+    order = [value.indices.index(index) for index in indices_of(declared.axes)]
+    shape = [axis.size for axis in declared.axes]
+    return np.array(built, TYPES[declared.dtype]).transpose(order).reshape(shape)
 
 
 def scatter(statement: Scatter, sizes: Mapping[str, int], tensors: Mapping[str, Any]) -> Any:

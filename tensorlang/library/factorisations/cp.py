@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from tensorlang.library.factorisation import (
     Arguments,
     Array,
@@ -17,7 +19,7 @@ from tensorlang.library.factorisation import (
     key,
     modes,
 )
-from tensorlang.library.fitting import alternating
+from tensorlang.library.fitting import alternating, truncated
 
 
 def most(axes: Axes, args: Arguments) -> Ranks:
@@ -37,7 +39,15 @@ def form(axes: Axes, ranks: Ranks, args: Arguments) -> Form:
 
 
 def fit(values: Array, form: Form, ranks: Ranks) -> tuple[Array, ...]:
-    return alternating(values, form)
+    if values.ndim > 2:
+        return alternating(values, form)
+    left, singular, right = truncated(values, ranks[0])  # of a matrix it is the best
+    root = np.sqrt(singular)
+    missing = ranks[0] - len(singular)
+    more = np.random.default_rng(0).standard_normal((values.shape[1], missing))
+    more /= max(values.shape) ** 0.5  # one side of what is not needed is 0, the other can learn
+    first = np.pad(left * root, [(0, 0), (0, missing)])
+    return first, np.concatenate([right.T * root, more], axis=1)
 
 
 ROW = Factorisation(

@@ -1,0 +1,1 @@
+"""Constants, one file each: ROW is the row."""
