@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     error = against_reference(model, test_x[:16])
     console.print(f"largest difference from the reference evaluator {error:.1e} (relative)")
     explanation = tl.explain(model, X=(64, 8, 8))
-    console.print(str(explanation), markup=False, highlight=False)
+    console.print(str(explanation), markup=False, highlight=False, soft_wrap=True)
     graph = options.out / "digits.svg"
     graph.write_text(explanation.to_svg())
     console.print(f"graph: {graph}")
