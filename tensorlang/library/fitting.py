@@ -242,7 +242,7 @@ def _swept(
         for k in range(len(factors)):
             factors[k] = _solved(values, form, factors, k)
         before, error = error, relative_error(values, form, factors)
-        if error < 1e-14 or before - error <= 1e-9 * before:
+        if error < 1e-14 or before - error <= 1e-7 * before:
             break
     return error, tuple(factors)
 
