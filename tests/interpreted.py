@@ -128,12 +128,9 @@ def _add(case: Case, sizes: Sizes, label: str) -> None:
     CHECKS[f"{case.name}-{label}"] = lambda: _against_oracle(case, sizes)
 
 
-FUSED = {
-    "mlp", "norms", "attention", "axial", "grassmann", "kernel_density", "linear_attention",
-    "digits", "message_passing", "third_order",
-}  # fmt: skip
+PLAIN = {"conv2d", "embedding", "linear", "tensorised"}
 for _each in CASES:
-    if _each.file in FUSED:
+    if _each.file not in PLAIN:
         _add(_each, SMALL, "small")
     if _each.file in ("norms", "attention", "kernel_density"):
         _add(_each, LARGE, "large")

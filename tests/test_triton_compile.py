@@ -19,10 +19,8 @@ from tests.example_cases import EXAMPLES
 pytest.importorskip("triton")
 
 OTHERS = [pytest.param(arch, marks=pytest.mark.targets) for arch in ("sm_80", "gfx942")]
-SPECS = (
-    "attention", "axial", "digits", "grassmann", "kernel_density", "linear_attention",
-    "message_passing", "mlp", "norms", "third_order",
-)  # fmt: skip
+SPECS = sorted(path.stem for path in EXAMPLES.glob("*.tl"))
+PLAIN = {"conv2d", "embedding", "linear", "tensorised"}
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +44,8 @@ def _fit(reports: Sequence[KernelReport]) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_every_example(name: str, arch: str) -> None:
     reports = check(_source(name), arch)
-    assert reports, name
+    assert bool(reports) or name in PLAIN, "nothing was fused"
     _fit(reports)
-
-
-def test_examples_without_kernels_have_none() -> None:
-    for path in sorted(EXAMPLES.glob("*.tl")):
-        if path.stem not in SPECS:
-            assert "KERNELS" not in _source(path.stem), path
 
 
 # --- shipped configurations ----------------------------------------------------------------------
