@@ -79,7 +79,8 @@ def _check(
         found = way(text)
         if found is None:
             continue
-        small = text if options.as_drawn else _shrunk(text, way, found)
+        refused = found.kind.startswith("refused")
+        small = text if options.as_drawn or refused else _shrunk(text, way, found)
         wrong = way(small) or found
         path: Path = options.out / f"{hashlib.sha256(small.encode()).hexdigest()[:12]}.tl"
         path.write_text(small)

@@ -91,7 +91,7 @@ def compare(text: str, seed: int, chosen: Sequence[Variant] | None = None) -> in
         for _ in range(2):
             case = _case(program, generator, text.startswith(EMPTY))
             if case is not None:
-                _compare_values(case, modules, generator)
+                _compare_values(text, case, modules, generator)
                 compared += 1
     return compared
 
@@ -130,6 +130,8 @@ def _case(program: Program, generator: np.random.Generator, empty: bool) -> Case
         want = evaluate(program, inputs, params)
     except (IndexError, np.linalg.LinAlgError):
         return None
+    except Exception as error:  # as above
+        raise _broken("evaluating the reference", {}, error) from error
     return Case(program, inputs, params, want)
 
 
@@ -150,6 +152,7 @@ def _with_batch(
 
 
 def _compare_values(
+    text: str,
     case: Case,
     modules: Sequence[tuple[Variant, torch.nn.Module]],
     generator: np.random.Generator,
@@ -159,7 +162,11 @@ def _compare_values(
     along = {k: direction(v, generator) for k, v in values.items() if smooth(v)}
     leaves = {k: v.clone().requires_grad_(k in along) for k, v in values.items()}
     weights = [torch.as_tensor(generator.standard_normal(np.shape(w))) for w in case.want]
-    slope = _reference_slope(case, values, along, weights)
+    slope = None
+    if "stopgrad" in text:  # no difference quotient knows it: variants are compared with each other
+        slope = _slope(case.run(modules[-1][1], leaves), weights, leaves, along)
+    else:
+        slope = _reference_slope(case, values, along, weights)
     for variant, module in modules:
         where = f"{variant or 'torch'} on {shapes}"
         try:

@@ -9,16 +9,21 @@ from tests.fuzz.decisions import Decisions
 STATIC = {"p": (1, 2, 3, 5), "q": (1, 2, 3, 4), "r": (2, 3, 5, 7)}  # sizes that hypers may have
 DYNAMIC = ("n", "m", "e")  # sizes that inputs bring
 DOTS = "..."
+Axis = str | tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Axes are dims, or pairs of dims for a group; `into` is the dim that an int tensor indexes."""
+    """Axes are dims, or pairs of dims for a group.
+
+    `into` is the dim that an int tensor indexes, `own` the indices of its declaration.
+    """
 
     name: str
-    axes: tuple[str | tuple[str, str], ...]
+    axes: tuple[Axis, ...]
     kind: str = "real"
     into: str | None = None
+    own: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -26,10 +31,15 @@ class Pool:
     """The state of one program under construction."""
 
     rng: Decisions
-    dims: dict[str, int | None] = field(default_factory=dict)  # None: dynamic
+    dims: dict[str, int | None] = field(default_factory=dict)  # None: dynamic or computed
+    split: dict[str, tuple[str, str]] = field(default_factory=dict)  # dims that are products
+    named: dict[str, str] = field(default_factory=dict)  # further indices and their dims
     tensors: list[Tensor] = field(default_factory=list)
-    defs: list[str] = field(default_factory=list)
+    defs: list[str] = field(default_factory=list)  # of two numbers
+    reducers: list[str] = field(default_factory=list)  # along an index
+    layers: dict[str, str] = field(default_factory=dict)  # text of the sub-layers in use
     counter: int = 0
+    dots: bool = False
     empty: bool = False  # dynamic dims may have size 0: nothing may be read at fixed positions
 
     def fresh(self, prefix: str) -> str:
@@ -37,31 +47,26 @@ class Pool:
         return f"{prefix}{self.counter}"
 
     def dim_of(self, index: str) -> str:
-        return index.rstrip("'")
+        bare = index.rstrip("'")
+        return self.named.get(bare, bare)
 
     def chance(self, share: float) -> bool:
-        return self.rng.random() < share
+        return self.rng.random() > 1 - share
 
     def pick(self, options: list[str]) -> str:
         return self.rng.choice(options)
 
+    def some(self, least: int, most: int) -> list[str]:
+        names = list(self.dims)
+        return self.rng.sample(names, min(len(names), self.rng.randint(least, most)))
+
     def inner(self, scope: tuple[str, ...]) -> str:
         """An index that is not in scope."""
-        dim = self.rng.choice([d for d in self.dims])
-        while dim in scope:
-            dim += "'"
-        return dim
+        index = self.rng.choice([*self.dims, *self.named])
+        while index in scope:
+            index += "'"
+        return index
 
     def readable(self, kind: str, scope: tuple[str, ...]) -> list[Tensor]:
         """Tensors of a kind that can be read in a scope."""
-        return [
-            tensor for tensor in self.tensors if tensor.kind == kind and self._fits(tensor, scope)
-        ]
-
-    def _fits(self, tensor: Tensor, scope: tuple[str, ...]) -> bool:
-        for axis in tensor.axes:
-            if axis == DOTS and DOTS not in scope:
-                return False
-            if isinstance(axis, tuple) and not set(axis) <= set(scope):
-                return False
-        return True
+        return [t for t in self.tensors if t.kind == kind and (DOTS not in t.axes or DOTS in scope)]

@@ -64,7 +64,7 @@ def _simpler(text: str) -> Iterator[str]:
 
 
 def _ends(text: str, start: int) -> Iterator[int]:
-    """Where a part that starts here may end: before a sign at its own depth, a bracket, the line."""
+    """Where a part that starts here may end: at a sign, a bracket, the end of the line."""
     depth = 0
     for at in range(start, len(text)):
         char = text[at]
