@@ -118,7 +118,7 @@ def _both(
 def _against_oracle(case: Case, sizes: Sizes) -> None:
     module = _module(case)
     inputs = [x.requires_grad_(x.is_floating_point()) for x in case.draw(sizes)]
-    leaves = [*(x for x in inputs if x.requires_grad), *module.parameters()]
+    leaves = [x for x in (*inputs, *module.parameters()) if x.requires_grad]
     named = dict(module.named_parameters())
     _both(lambda: module(*inputs), lambda: case.oracle(named, case.hypers, *inputs), leaves, 1e-9)
 
