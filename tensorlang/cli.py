@@ -175,18 +175,23 @@ def compile_command(
 def _check_kernels(source: str, target: str, arch: str) -> int:
     if target != "triton":
         raise requests.BadRequest("--check compiles Triton kernels: it needs --target triton")
-    from tensorlang.backends.triton.check import check
+    from tensorlang.backends.triton.check import SHARED, check
 
+    if arch not in SHARED:
+        raise requests.BadRequest(f"--check knows {', '.join(SHARED)}, not {arch!r}")
     reports = check(source, arch)
     _table(
         f"kernels for {arch}",
-        ("kernel", "registers", "spills", "shared bytes", "seconds"),
+        ("kernel", "registers", "spills", "shared bytes", "seconds", "problem"),
         [
-            (r.name, str(r.registers), str(r.spills), str(r.shared), f"{r.seconds:.1f}")
+            (
+                r.name, str(r.registers), str(r.spills), str(r.shared), f"{r.seconds:.1f}",
+                r.problem or "",
+            )
             for r in reports
         ],
-    )
-    return 1 if any(report.spills for report in reports) else 0
+    )  # fmt: skip
+    return 1 if any(report.problem for report in reports) else 0
 
 
 @tensorlang.command("check")

@@ -98,6 +98,7 @@ def test_diagnostics_as_json_go_to_stdout(wrong: str) -> None:
         ["compile", AXIAL, "--memory", "lots"],
         ["compile", AXIAL, "--dtype", "float13"],
         ["compile", AXIAL, "--check", "sm_90"],
+        ["compile", AXIAL, "--target", "triton", "-o", "-", "--check", "sm_12"],
         ["run", AXIAL],
         ["run", AXIAL, "--layer", "AxialAttention", "Z=1,2"],
         ["run", AXIAL, "--layer", "AxialAttention", "X=1,2"],
