@@ -5,7 +5,7 @@ Sets of indices are masks here, so that a search that prices many steps looks vo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tensorlang.order.profile import Profile
@@ -64,7 +64,8 @@ class Prices:
         if k == 1:
             return seconds + profile.product(size_out, moved)
         batch = volume(a & b & out)
-        return seconds + profile.gemm(batch, size_a / batch / k, size_b / batch / k, k, moved)
+        m, n = size_a / batch / k, size_b / batch / k
+        return seconds + profile.gemm(batch, m, n, k, moved)
 
     def pair(self, pair: Pair) -> float:
         """Seconds of a step of a tree."""
@@ -76,11 +77,41 @@ class Prices:
             cells = self.volume(mask(product.output))
             cells += sum(self.volume(mask(operand)) for operand in product.operands)
             return self.profile.stream(ITEM * cells)
-        return sum(self.pair(pair) for pair in pairs(product, tree))
+        steps = list(pairs(product, tree))
+        return sum(self.pair(pair) for pair in steps) + self._copies(product, steps)
+
+    def _copies(self, product: Product, steps: Sequence[Pair]) -> float:
+        """Seconds of bringing the summed axes of intermediates together.
+
+        A GEMM leaves the axes of one operand after those of the other; a sum over some of both
+        finds them apart, whatever the order within each. So does a batch of vectors across them.
+        """
+        seconds = 0.0
+        sides: dict[int, tuple[int, int]] = {}
+        count = len(product.operands)
+        for number, pair in enumerate(steps):
+            a, b = mask(pair.left_indices), mask(pair.right_indices)
+            out = mask(pair.result)
+            summed = a & b & ~out
+            for operand, indices, other in ((pair.left, a, b), (pair.right, b, a)):
+                if operand in sides and self.volume(summed) > 1:
+                    vectors = (
+                        indices & ~summed & ~other & out == 0 or other & ~summed & ~indices == 0
+                    )
+                    batch = a & b & out if vectors else 0
+                    seconds += self._together(sides[operand], summed, batch, indices)
+            sides[count + number] = (a & out & ~b, b & out & ~a)
+        return seconds
+
+    def _together(self, sides: tuple[int, int], summed: int, batch: int, indices: int) -> float:
+        across = any(a & summed and b & batch for a, b in (sides, sides[::-1]))
+        if not across and any(not side & summed or side & ~summed == 0 for side in sides):
+            return 0.0
+        return self.profile.permuted(2 * ITEM * self.volume(indices))
 
 
 class Cells(Prices):
-    """Steps priced by their results, the large ones above all: for trees that need little memory."""
+    """Steps priced by their results, the large ones above all."""
 
     def step(self, a: int, b: int, out: int) -> float:
         return self.volume(out) ** 2

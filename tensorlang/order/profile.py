@@ -23,8 +23,9 @@ class Profile:
     """`flops` per second of a large square GEMM, bytes per second, seconds of a call.
 
     `rows`, `columns`, `inner` are the shares of the full rate that a GEMM [m, k] x [k, n] reaches
-    when only m, only n, only k is small; `batched` that of many small square ones. `copy` is the
-    rate in bytes per second (read and written) at which axes are permuted.
+    when only m, only n, only k is small; `batched` that of many small square ones. `bandwidth` is
+    that of large tensors, `cached` how many times more passes over fewer bytes reach. `copy` is
+    the rate in bytes per second (read and written) at which axes are permuted.
     """
 
     name: str
@@ -36,6 +37,11 @@ class Profile:
     columns: Curve
     inner: Curve
     batched: Curve
+    cached: Curve
+
+    def _pass(self, moved: float) -> float:
+        extent = max(moved, self.cached[0][0])
+        return moved / (self.bandwidth * share(self.cached, extent))
 
     def gemm(self, batch: float, m: float, n: float, k: float, moved: float) -> float:
         """Seconds for `batch` products of [m, k] and [k, n] that move this many bytes."""
@@ -44,19 +50,20 @@ class Profile:
         if batch > 1:
             reached = min(reached, share(self.batched, (m * n * k) ** (1 / 3)))
         arithmetic = work / (self.flops * max(reached, 1e-4))
-        return max(arithmetic, moved / self.bandwidth) + self.launch
+        return max(arithmetic, self._pass(moved)) + self.launch
 
     def product(self, cells: float, moved: float) -> float:
         """Seconds for a product without a sum: a pass that writes so many cells."""
-        return moved / self.bandwidth + self.launch
+        return self._pass(moved) + self.launch
 
     def permuted(self, moved: float) -> float:
         """Seconds to copy a tensor into another order of axes, bytes read and written."""
-        return moved / self.copy + self.launch
+        extent = max(moved, self.cached[0][0])
+        return moved / (self.copy * share(self.cached, extent)) + self.launch
 
     def stream(self, moved: float) -> float:
         """Seconds for a pointwise pass over this many bytes."""
-        return moved / self.bandwidth + self.launch
+        return self._pass(moved) + self.launch
 
 
 def share(curve: Curve, extent: float) -> float:
@@ -87,19 +94,34 @@ _FREE: Curve = ((1, 1.0),)
 
 def _gpu(name: str, flops: float, bandwidth: float, tile: float) -> Profile:
     curve = half_at(tile)
-    return Profile(name, flops, bandwidth, bandwidth / 2, 5e-6, curve, curve, curve, curve)
+    return Profile(name, flops, bandwidth, bandwidth / 2, 5e-6, curve, curve, curve, curve, _FREE)
 
 
-_CPU = half_at(6.0)
+_CPU_SIDE = half_at(6.0)
+_CPU_BATCHED: Curve = (
+    (1, 0.005), (2, 0.01), (4, 0.02), (8, 0.2), (16, 0.6), (32, 0.9), (64, 1.0)
+)  # fmt: skip
+_CPU_CACHED: Curve = ((1 << 18, 6.0), (1 << 20, 5.0), (1 << 23, 2.5), (1 << 25, 1.0))
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("cpu", 1e11, 1.5e10, 1e10, 4e-6, _CPU, _CPU, _CPU, _CPU),
+        Profile(
+            "cpu",
+            1e11,
+            1.5e10,
+            2e9,
+            5e-6,
+            _CPU_SIDE,
+            _CPU_SIDE,
+            _CPU_SIDE,
+            _CPU_BATCHED,
+            _CPU_CACHED,
+        ),
         _gpu("generic", 1e13, 5e11, 24.0),
         _gpu("a100", 1e14, 1.6e12, 32.0),
         _gpu("h100", 3e14, 2.8e12, 48.0),
         _gpu("h200", 3e14, 4.0e12, 48.0),
-        Profile("flops", 1e12, math.inf, math.inf, 0.0, _FREE, _FREE, _FREE, _FREE),
+        Profile("flops", 1e12, math.inf, math.inf, 0.0, _FREE, _FREE, _FREE, _FREE, _FREE),
     )
 }
 
@@ -147,7 +169,7 @@ def read(text: str) -> Profile:
         given: Any = json.loads(text)
         curves = {
             key: tuple((int(extent), _positive(part)) for extent, part in given[key])
-            for key in ("rows", "columns", "inner", "batched")
+            for key in ("rows", "columns", "inner", "batched", "cached")
         }
         numbers = {key: _positive(given[key]) for key in ("flops", "bandwidth", "copy", "launch")}
         made = Profile(
@@ -160,6 +182,7 @@ def read(text: str) -> Profile:
             curves["columns"],
             curves["inner"],
             curves["batched"],
+            curves["cached"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadProfile(f"this is no profile of a device: {error!r}") from None

@@ -110,7 +110,7 @@ def _paths(product: Product, sizes: dict[int, int], thorough: bool) -> Iterator[
         yield DynamicProgramming(minimize="flops", search_outer=True)(inputs, output, sizes)
     elif count <= _MOST_CONNECTED and thorough and _connected(product) <= _MOST_SPLITS:
         yield DynamicProgramming(minimize="flops")(inputs, output, sizes)
-    if not thorough or count <= _MOST_EXACT:
+    if not thorough:
         return
     state = random.getstate()
     try:
