@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tensorlang.ir.graph import Graph
 from tensorlang.options import Options
+from tensorlang.rewrite.blocks import blocks
 from tensorlang.rewrite.common import share_parts
 from tensorlang.rewrite.constants import fold_constants
 from tensorlang.rewrite.deltas import deltas, open_deltas
@@ -53,6 +54,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
     (
         Row("gathers", form_gathers, "a gather under a product would be done by each reader"),
         Row("selections", selections, "after orders are known, and gathers formed"),
+        Row("blocks", blocks, "what selections leave, on the whole product"),
         Row("common", share_parts, "after nodes have their last form"),
         Row("fold", fold_scalars, "what selections leave"),
         Row("fold", fold_products, "what selections leave"),
