@@ -1,4 +1,4 @@
-"""The command line: compile, check, run, explain, verify, fmt, graph, factorise.
+"""The command line: compile, check, run, explain, verify, fmt, graph, profile, factorise.
 
 Exit codes: 0 fine, 1 the spec is wrong (or a comparison failed), 2 the command is. Diagnostics
 go to stderr as text, to stdout with --format json. What a command does is in the modules it calls;
@@ -436,6 +436,27 @@ def graph_command(
     made = stages.graph if lowered else stages.rewritten
     printers = {"text": text.to_text, "json": text.to_json, "dot": text.to_dot, "svg": svg.to_svg}
     _write(printers[form](made), output)
+
+
+@tensorlang.command("profile")
+@click.option("--device", default="cpu", show_default=True, help="A torch device: cpu or cuda.")
+@OUTPUT
+@_answers
+def profile_command(device: str, output: str | None) -> None:
+    """Measure what GEMMs, passes and copies cost on a device, for --profile.
+
+    \b
+    tensorlang profile -o my_profile.json
+    tensorlang compile axial.tl --profile my_profile.json
+    """
+    from tensorlang.order.profile import to_json
+    from tensorlang.profiling import measure
+
+    try:
+        made = measure(device, device)
+    except RuntimeError as error:  # torch's, for a device that it lacks
+        raise requests.BadRequest(f"cannot measure {device!r}: {error}") from None
+    _write(to_json(made), output)
 
 
 @tensorlang.command("factorise")

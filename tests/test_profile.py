@@ -67,3 +67,22 @@ def test_sums_across_both_sides_of_a_product_pay_for_a_copy() -> None:
     chain = price(product, ((0, 1), (2, 3)), sizes, CPU)
     weight = price(product, ((1, 2), (0, 3)), sizes, CPU)
     assert weight < chain
+
+
+def test_the_command_measures_what_it_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from tensorlang import cli, profiling
+
+    monkeypatch.setattr(profiling, "_SECONDS", 0.001)
+    monkeypatch.setattr(profiling, "SIDE", 32)
+    path = tmp_path / "mine.json"
+    ran = CliRunner().invoke(cli.tensorlang, ["profile", "-o", str(path)])
+    assert ran.exit_code == 0, ran.output
+    made = profile_of(str(path))
+    assert made.name == "cpu"
+    assert made.gemm(4, 64, 64, 64, 1e5) > made.launch > 0
+    bad = CliRunner().invoke(cli.tensorlang, ["profile", "--device", "abacus"])
+    assert bad.exit_code == 2

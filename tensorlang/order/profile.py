@@ -84,9 +84,10 @@ def half_at(extent: float) -> Curve:
     return tuple((1 << k, (1 << k) / ((1 << k) + extent)) for k in range(11))
 
 
-# Where the numbers come from. cpu: measured by `tensorlang profile` on two cores of a server with
-# AVX-512. a100, h100, h200: published peaks of tensor cores in TF32 with what large GEMMs reach of
-# them, and of memory; sides are half at the extent of a tile, a call is a launch from Python.
+# Where the numbers come from. cpu: fitted to GEMMs, passes and copies of one to two busy cores of a
+# server with AVX-512, sides smoothed. a100, h100, h200: published peaks of tensor cores in TF32
+# with what large GEMMs reach of them, and of memory; sides are half at the extent of a tile, a
+# call is a launch from Python.
 # generic: a GPU of a few years ago, for rankings that suit no device in particular.
 # flops: arithmetic alone, the rest is free: orders are those of fewest operations.
 _FREE: Curve = ((1, 1.0),)
