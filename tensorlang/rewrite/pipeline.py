@@ -26,6 +26,7 @@ from tensorlang.rewrite.fold import (
 from tensorlang.rewrite.gathers import form_gathers
 from tensorlang.rewrite.hoist import hoist
 from tensorlang.rewrite.merges import split_weights, through_merges
+from tensorlang.rewrite.quadrature import quadrature
 from tensorlang.rewrite.scalars import sink_scalars
 from tensorlang.rewrite.scans import open_prefixes, scans
 from tensorlang.rewrite.selections import selections
@@ -54,6 +55,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
     (
         Row("gathers", form_gathers, "a gather under a product would be done by each reader"),
         Row("selections", selections, "after orders are known, and gathers formed"),
+        Row("quadrature", quadrature, "late: as a constant it would be multiplied out again"),
         Row("blocks", blocks, "what selections leave, on the whole product"),
         Row("common", share_parts, "after nodes have their last form"),
         Row("fold", fold_scalars, "what selections leave"),

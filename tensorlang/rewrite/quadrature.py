@@ -1,0 +1,105 @@
+"""Gaunt's constant is a product on a grid: G[i j k] = sum_g Y[g i] Y[g j] Y[g k] weight[g].
+
+Exact: the grid (Gauss-Legendre heights, equal angles) integrates products of three harmonics.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from tensorlang.dtype import Dtype
+from tensorlang.ir.nodes import Array, At, Const, Contract, Node, Read, Semiring
+from tensorlang.library.constant import Slot
+from tensorlang.library.irreps import natural, natural_degree
+from tensorlang.registry import constants, transforms
+from tensorlang.rewrite.constants import values
+from tensorlang.rewrite.engine import Site
+from tensorlang.rewrite.price import compared, node_price, points
+
+_MOST_DEGREE = 12
+_MARGIN = 1.15  # the outer product of the other form is kept for the backward pass besides
+Real = npt.NDArray[np.float64]
+
+
+def quadrature(node: Node, site: Site) -> Node | None:
+    """Multiply on the grid where that costs less."""
+    if not isinstance(node.op, Contract) or node.op.semiring is not Semiring.SUM_PRODUCT:
+        return None
+    if node.dtype is not Dtype.REAL or len(node.reads) < 3:
+        return None
+    for k, read in enumerate(node.reads):
+        cells = values(read, site)
+        if cells is None or read.fill is not None or cells.ndim != 3:
+            continue
+        axes = [s.index for s in read.subscripts if isinstance(s, At)]
+        degrees = [natural_degree(size) for size in cells.shape]
+        known = [degree for degree in degrees if degree is not None]
+        if len(set(axes)) < 3 or len(known) < 3 or not 0 < max(known) <= _MOST_DEGREE:
+            continue
+        scale = _scale(cells, tuple(known))
+        if scale is None:
+            continue
+        grids = _grid(tuple(known))
+        point = len(node.sizes)
+        factors = []
+        for at, (axis, table) in enumerate(zip(axes, grids, strict=True)):
+            value = table * scale if at == 2 else table
+            op = Const(Array(value))
+            made = site.graph.add(Node(op, (), tuple(value.shape), 2, Dtype.REAL))
+            factors.append(Read(made, (At(axis), At(point))))
+        one = Node(
+            node.op,
+            (*node.reads[:k], *factors, *node.reads[k + 1 :]),
+            (*node.sizes, len(grids[0][0])),
+            node.rank,
+            node.dtype,
+        )
+        options = site.options
+        found = compared(
+            points(node.sizes, options),
+            lambda at: node_price(node, at, options),  # noqa: B023  called at once
+            lambda at: node_price(one, at, options),  # noqa: B023
+        )
+        paying = sum(b < _MARGIN * a for a, b in zip(found.before, found.after, strict=True))
+        if 2 * paying > len(found.before):
+            site.did(f"a product of functions on a grid of {len(grids[0][0])}", found.saved())
+            return one
+    return None
+
+
+def _scale(cells: npt.NDArray[np.generic], degrees: tuple[int, ...]) -> float | None:
+    """c, where the cells are c times Gaunt's integrals."""
+    table = _gaunt(degrees)
+    first = tuple(np.argwhere(table)[0]) if table.any() else None
+    if first is None or cells.dtype.kind != "f":
+        return None
+    scale = float(cells[first] / table[first])
+    close = np.allclose(cells, scale * table, rtol=0, atol=1e-13 * abs(scale))
+    return scale if scale and close else None
+
+
+@cache
+def _gaunt(degrees: tuple[int, ...]) -> Real:
+    slots = tuple(Slot((degree + 1) ** 2, natural(degree)) for degree in degrees)
+    table: Real = constants()["gaunt"].numpy(slots, {})
+    return table
+
+
+@cache
+def _grid(degrees: tuple[int, ...]) -> tuple[Real, ...]:
+    """Orthonormal harmonics [components, points] for three axes, the last times the weights."""
+    total = sum(degrees)
+    height, weight = np.polynomial.legendre.leggauss(total // 2 + 1)
+    angle = np.arange(total + 1) * 2 * np.pi / (total + 1)
+    flat = np.sqrt(1 - height**2)[:, None]
+    up = np.broadcast_to(height[:, None], (len(height), len(angle)))
+    where = np.stack([flat * np.sin(angle), up, flat * np.cos(angle)], -1).reshape(-1, 3)
+    row = transforms()["spherical_harmonics"]
+    sizes = [((degree + 1) ** 2,) for degree in degrees]
+    out = [row.numpy(where, sizes=size, norm="").T / math.sqrt(4 * math.pi) for size in sizes]
+    out[2] = out[2] * np.repeat(weight, len(angle)) * (2 * np.pi / len(angle))
+    return tuple(np.ascontiguousarray(table) for table in out)
