@@ -21,7 +21,6 @@ from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.price import compared, node_price, points
 
 _MOST_DEGREE = 12
-_MARGIN = 1.15  # the outer product of the other form is kept for the backward pass besides
 Real = npt.NDArray[np.float64]
 
 
@@ -64,8 +63,7 @@ def quadrature(node: Node, site: Site) -> Node | None:
             lambda at: node_price(node, at, options),  # noqa: B023  called at once
             lambda at: node_price(one, at, options),  # noqa: B023
         )
-        paying = sum(b < _MARGIN * a for a, b in zip(found.before, found.after, strict=True))
-        if 2 * paying > len(found.before):
+        if found.mostly():
             site.did(f"a product of functions on a grid of {len(grids[0][0])}", found.saved())
             return one
     return None
