@@ -281,7 +281,11 @@ def _run(compiled: Compiled, layer: str, bind: Mapping[str, Value]) -> types.Mod
     module = types.ModuleType(name)
     module.__file__ = path
     sys.modules[name] = module
-    exec(compile(compiled.source, path, "exec"), module.__dict__)
+    try:
+        exec(compile(compiled.source, path, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
     for unit in compiled.units:
         made = getattr(module, unit.class_name)
         made._program = unit.program

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 
@@ -10,6 +12,7 @@ from tests.fuzz.decisions import Decisions, decisions, seeded
 from tests.fuzz.programs import program
 
 CHUNKS = 6
+FOUND = Path(__file__).parent / "fuzz" / "found"
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -42,3 +45,10 @@ def test_programs_that_hypothesis_draws(source: Decisions) -> None:
 
 def test_equal_seeds_draw_equal_programs() -> None:
     assert program(seeded("0/7")) == program(seeded("0/7")) != program(seeded("0/8"))
+
+
+@pytest.mark.parametrize("path", sorted(FOUND.glob("*.tl")), ids=lambda path: path.stem)
+def test_programs_that_failed_once(path: Path) -> None:
+    """Random programs on which a target once differed, shrunk."""
+    for seed in range(3):
+        assert compare(path.read_text(), seed)

@@ -192,6 +192,8 @@ class Interface:
         places = [k for k, axis in enumerate(axes) if any(i.ellipsis for i in axis.indices)]
         if not places:
             return text
+        if len(axes) == 1:
+            return f"{text}.reshape({self.batch})"  # reshape() of nothing is an error
         sizes = [
             f"*{self.batch}" if k in places else self.body.size_text(simplest(axis.size))[0]
             for k, axis in enumerate(axes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tensorlang.ir import nodes
-from tensorlang.ir.reads import operands
+from tensorlang.ir.reads import leaves, operands
 from tensorlang.plan.plan import AnyStep, Plan, Slot, Step
 
 KEPT = '''
@@ -63,7 +63,17 @@ def weight_steps(steps: Sequence[AnyStep], plan: Plan) -> tuple[list[Step], list
 
 
 def _static(node: nodes.Node) -> bool:
-    return all(isinstance(size, int) for size in node.sizes)
+    """Whether no size of an input occurs in it, as a size or as a value."""
+    sizes = list(node.sizes)
+    if isinstance(node.op, nodes.Pointwise):
+        sizes += [leaf.size for leaf in leaves(node.op.expr) if isinstance(leaf, nodes.SizeOf)]
+    offsets = [
+        subscript.offset
+        for read in node.reads
+        for subscript in read.subscripts
+        if isinstance(subscript, nodes.Affine)
+    ]
+    return all(isinstance(size, int) for size in (*sizes, *offsets))
 
 
 def _random(node: nodes.Node) -> bool:

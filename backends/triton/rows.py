@@ -136,6 +136,8 @@ def kernels(
         )
     else:
         backward = None
+    if all(operand.gradient is None for operand in operands):
+        backward = None  # rounding and comparisons alone
     return Rows(
         operands,
         tuple(build.results()),

@@ -324,6 +324,9 @@ def radix(position: Expr, kernel: Kernel) -> tuple[str, ...]:
         case Map("add", (Map("mul", (outer, extent)), Iota(name))):
             if _extent(kernel, name) == extent and (rest := radix(outer, kernel)):
                 return (*rest, name)
+        case Map("add", (outer, Iota(name))) if _extent(kernel, name) == Const(1, DType.INT):
+            if rest := radix(outer, kernel):  # a factor of one position
+                return (*rest, name)
     return ()
 
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from math import prod
 
-from tensorlang.library.factorisation import Array, Axes, Factor, Form, Mode, Ranks, Unfit, modes
+from tensorlang.library.factorisation import (
+    Array,
+    Axes,
+    Factor,
+    Form,
+    Mode,
+    Ranks,
+    Unfit,
+    bond,
+    modes,
+)
 
 Sites = tuple[tuple[Mode, ...], ...]
 
@@ -30,7 +40,7 @@ def size(site: tuple[Mode, ...]) -> int:
 
 def form(axes: Axes, chain: Sites, ranks: Ranks, ring: bool) -> Form:
     """Cores 0, 1, … [left bond, indices, right bond]; a train has no bond at its ends."""
-    bonds = tuple(Mode(f"r{k + (not ring)}", rank) for k, rank in enumerate(ranks))
+    bonds = tuple(bond(f"r{k + (not ring)}", rank, axes) for k, rank in enumerate(ranks))
     factors = []
     for k, site in enumerate(chain):
         left = bonds[k : k + 1] if ring else bonds[max(k - 1, 0) : k]

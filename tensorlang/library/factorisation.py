@@ -128,6 +128,14 @@ def modes(axes: Axes) -> tuple[Mode, ...]:
     return tuple(mode for axis in axes for mode in axis)
 
 
+def bond(name: str, size: int, axes: Axes) -> Mode:
+    """An index of the sum, primed until it differs from all indices of the tensor."""
+    taken = {mode.name for mode in modes(axes)}
+    while name in taken:
+        name += "'"
+    return Mode(name, size)
+
+
 def key(name: str) -> str:
     """An index's name as part of a key: primes become `_1`, `_2`."""
     bare = name.rstrip("'")

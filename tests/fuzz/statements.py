@@ -25,6 +25,10 @@ def written(axes: tuple[Axis, ...]) -> str:
     return ", ".join(f"({' '.join(axis)})" if isinstance(axis, tuple) else axis for axis in axes)
 
 
+def mentions(text: str, index: str) -> bool:
+    return re.search(rf"(?<![\w'.]){re.escape(index)}(?![\w'])", text) is not None
+
+
 def declared(tensor: Tensor) -> str:
     return f"{tensor.name}[{written(tensor.own or tensor.axes)}]"
 
@@ -174,7 +178,7 @@ def window(pool: Pool) -> Lines:
     )
     lines = [f"dim {u} = {width}, {y} = {form[0]}"]
     pool.dims |= {u: width, y: None}
-    scope = (*(d for d in pool.some(0, 1)), y)
+    scope = (*(d for d in pool.some(0, 1) if d not in (u, y)), y)
     inside = (*scope, u)
     out = [subscript(pool, axis, inside) for axis in tensor.axes]
     out[place] = form[1]
@@ -214,7 +218,7 @@ def scatter(pool: Pool) -> Lines:
         if targets and pool.chance(0.7):
             position = reference(pool, pool.rng.choice(targets), (source,))
         scope = (source, *extra)
-        if not re.search(rf"(?<![\w'.]){re.escape(source)}(?![\w'])", position):
+        if not mentions(position, source):
             scope = tuple(extra)
         body = complete(pool, scope, real(pool, scope, 2))
         lines.append(f"{name}[{', '.join([f'{dim} = {position}', *extra])}] {op} {body}")
@@ -302,8 +306,8 @@ def masked_attention(pool: Pool) -> Lines:
     if pool.chance(0.3):
         logits += f" + {real(pool, scope, 1)}"
     text = f"softmax[{key}{where(pool, scope, 2)}]({logits})"
-    mention = "".join(f" + 0 * {i}" for i in (*rest, n))
-    weights = f"({text}{mention})" if pool.chance(0.1) or n not in q or rest else text
+    missing = [i for i in (*rest, n) if not mentions(text, i)]
+    weights = text + "".join(f" + 0 * {i}" for i in missing)
     lines = [define(pool, scope, "real", weights)]
     made = pool.tensors[-1].name
     values = having(pool, key, (*rest, key, c))

@@ -9,9 +9,9 @@ from tensorlang.library.factorisation import (
     Factor,
     Factorisation,
     Form,
-    Mode,
     Ranks,
     Unfit,
+    bond,
     key,
     modes,
 )
@@ -27,12 +27,13 @@ def most(axes: Axes, args: Arguments) -> Ranks:
 
 
 def form(axes: Axes, ranks: Ranks, args: Arguments) -> Form:
-    term = Mode("s", args["terms"])
-    bonds = tuple(Mode(f"r_{m.name}", r) for m, r in zip(modes(axes), ranks, strict=True))
-    core = Factor("core", (term.name, *(bond.name for bond in bonds)), (term.size, *ranks))
+    term = bond("s", args["terms"], axes)
+    sized = zip(modes(axes), ranks, strict=True)
+    bonds = tuple(bond(f"r_{mode.name}", rank, axes) for mode, rank in sized)
+    core = Factor("core", (term.name, *(rank.name for rank in bonds)), (term.size, *ranks))
     factors = tuple(
-        Factor(key(mode.name), (term.name, mode.name, bond.name), (term.size, mode.size, bond.size))
-        for mode, bond in zip(modes(axes), bonds, strict=True)
+        Factor(key(mode.name), (term.name, mode.name, rank.name), (term.size, mode.size, rank.size))
+        for mode, rank in zip(modes(axes), bonds, strict=True)
     )
     return Form(axes, (term, *bonds), (core, *factors))
 

@@ -13,9 +13,9 @@ from tensorlang.library.factorisation import (
     Factor,
     Factorisation,
     Form,
-    Mode,
     Ranks,
     Unfit,
+    bond,
     key,
     modes,
 )
@@ -30,12 +30,12 @@ def most(axes: Axes, args: Arguments) -> Ranks:
 
 
 def form(axes: Axes, ranks: Ranks, args: Arguments) -> Form:
-    bond = Mode("r", ranks[0])
+    rank = bond("r", ranks[0], axes)
     factors = tuple(
-        Factor(key(mode.name), (mode.name, bond.name), (mode.size, bond.size))
+        Factor(key(mode.name), (mode.name, rank.name), (mode.size, rank.size))
         for mode in modes(axes)
     )
-    return Form(axes, (bond,), factors)
+    return Form(axes, (rank,), factors)
 
 
 def fit(values: Array, form: Form, ranks: Ranks) -> tuple[Array, ...]:

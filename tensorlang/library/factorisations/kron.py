@@ -14,9 +14,9 @@ from tensorlang.library.factorisation import (
     Factor,
     Factorisation,
     Form,
-    Mode,
     Ranks,
     Unfit,
+    bond,
 )
 from tensorlang.library.fitting import alternating, truncated
 
@@ -31,7 +31,7 @@ def most(axes: Axes, args: Arguments) -> Ranks:
 
 
 def form(axes: Axes, ranks: Ranks, args: Arguments) -> Form:
-    bonds = (Mode("r", ranks[0]),) if ranks[0] > 1 else ()  # one term needs no index
+    bonds = (bond("r", ranks[0], axes),) if ranks[0] > 1 else ()  # one term needs no index
     factors = []
     for k, site in enumerate(zip(*axes, strict=True)):
         held = (*bonds, *site)

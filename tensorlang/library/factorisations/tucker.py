@@ -11,9 +11,9 @@ from tensorlang.library.factorisation import (
     Factor,
     Factorisation,
     Form,
-    Mode,
     Ranks,
     Unfit,
+    bond,
     key,
     modes,
 )
@@ -33,11 +33,12 @@ def most(axes: Axes, args: Arguments) -> Ranks:
 
 
 def form(axes: Axes, ranks: Ranks, args: Arguments) -> Form:
-    bonds = tuple(Mode(f"r_{m.name}", r) for m, r in zip(modes(axes), ranks, strict=True))
-    core = Factor("core", tuple(bond.name for bond in bonds), ranks)
+    sized = zip(modes(axes), ranks, strict=True)
+    bonds = tuple(bond(f"r_{mode.name}", rank, axes) for mode, rank in sized)
+    core = Factor("core", tuple(rank.name for rank in bonds), ranks)
     factors = tuple(
-        Factor(key(mode.name), (mode.name, bond.name), (mode.size, bond.size))
-        for mode, bond in zip(modes(axes), bonds, strict=True)
+        Factor(key(mode.name), (mode.name, rank.name), (mode.size, rank.size))
+        for mode, rank in zip(modes(axes), bonds, strict=True)
     )
     return Form(axes, bonds, (core, *factors))
 
