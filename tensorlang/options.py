@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from tensorlang.order.profile import fingerprint
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -29,10 +27,8 @@ class Options:
 
     def text(self) -> str:
         """The options that differ from their defaults, as the header states them."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values["profile"] = fingerprint(self.profile)
         changed = [
-            f"{field.name}={values[field.name]!r}"
+            f"{field.name}={getattr(self, field.name)!r}"
             for field in fields(self)
             if field.name == "target" or getattr(self, field.name) != field.default
         ]

@@ -45,9 +45,9 @@ from tensorlang.lower.prepare import identity
 from tensorlang.lower.sums import take_apart
 from tensorlang.lower.terms import (
     can_fail,
-    contains,
     cast,
     conjunction,
+    contains,
     dtype_of,
     is_plain,
     masked,

@@ -45,7 +45,9 @@ def is_finite(expr: Expr, tensors: Set[str]) -> bool:
             return is_finite(expr.body, tensors)
         case Transform():
             linear = (TransformOp.FFT, TransformOp.IFFT, TransformOp.RFFT, TransformOp.IRFFT)
-            return expr.op in (*linear, TransformOp.CONCAT, TransformOp.SPHERICAL_HARMONICS) and all(
-                is_finite(arg, tensors) for arg in expr.args
-            )
+            return expr.op in (
+                *linear,
+                TransformOp.CONCAT,
+                TransformOp.SPHERICAL_HARMONICS,
+            ) and all(is_finite(arg, tensors) for arg in expr.args)
     assert_never(expr)
