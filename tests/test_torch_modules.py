@@ -240,6 +240,14 @@ def test_constants_and_complex_parameters_survive_casts() -> None:
     assert bf16(X.bfloat16())[1].dtype == torch.bfloat16
 
 
+def test_a_complex_constant_follows_the_module_without_complex_parameters() -> None:
+    text = "layer L():\n    input X[n]\n    const C[k] = complex(0.1, k)\n    dim k = 3\n"
+    text += "    output Y[n, k] = real(X[n] * C[k]) + imag(C[k])\n"
+    layer = classes(compiled(text).source)["L"]().double()
+    want = 0.1 * torch.ones(2, 3, dtype=torch.float64) + torch.arange(3)
+    torch.testing.assert_close(layer(torch.ones(2, dtype=torch.float64)), want, rtol=0, atol=0)
+
+
 # --- errors at the call --------------------------------------------------------------------------
 def test_wrong_shapes_name_the_index_both_sizes_and_both_inputs() -> None:
     layer = ATTENTION.CrossAttention(d=8, heads=2).double()

@@ -196,11 +196,12 @@ def _constants(
 
 
 def _apply(unit: Unit, constants: list[_Constant]) -> list[str]:
-    """Casts: constants from their float64 masters, complex parameters by their two parts."""
+    """Casts: constants from their float64 masters, complex tensors by their two parts."""
     out = ["    def _apply(self, fn, recurse=True):"]
-    if any(p.dtype is Dtype.COMPLEX for p in unit.program.params):
+    tensors = [*unit.program.params, *constants]
+    if any(tensor.dtype is Dtype.COMPLEX for tensor in tensors):
         out += [
-            "        # complex parameters are moved and cast as pairs of reals",
+            "        # complex tensors are moved and cast as pairs of reals",
             "        def parts(x):",
             "            if not x.is_complex():",
             "                return fn(x)",
