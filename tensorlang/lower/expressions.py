@@ -47,7 +47,6 @@ from tensorlang.lower.terms import (
     can_fail,
     cast,
     conjunction,
-    contains,
     dtype_of,
     is_plain,
     masked,
@@ -256,9 +255,10 @@ class Expressions:
         needed = frame if expr.where is None else frame.under(expr.where)
         scalars: list[ir.Scalar] = []
         if parts.inner:
-            summed = self._contract(
-                parts.coefficient, parts.inner, parts.indices, expr.dtype, needed
-            )
+            guarded = [
+                (f, frame.guards if _states(f, expr.where) else needed.guards) for f in parts.inner
+            ]
+            summed = self._contract(parts.coefficient, guarded, parts.indices, expr.dtype, frame)
             scalars.append(frame.arg(summed))
         elif parts.coefficient != 1 or not parts.outer:
             scalars.append(ir.Lit(number(parts.coefficient, expr.dtype).value, expr.dtype))
@@ -276,26 +276,26 @@ class Expressions:
     def _contract(
         self,
         coefficient: int | float | complex,
-        factors: tuple[Expr, ...],
+        factors: Sequence[tuple[Expr, Guards]],
         indices: tuple[Index, ...],
         dtype: Dtype,
         frame: Frame,
     ) -> ir.Read:
-        here = dict.fromkeys(index for factor in factors for index in free_indices(factor))
+        """A sum of a product of factors, each under its guards."""
+        here = dict.fromkeys(index for factor, _ in factors for index in free_indices(factor))
         axes = frame.ordered(index for index in here if index not in indices)
         local = {index: k for k, index in enumerate((*axes, *indices))}
-        reads = tuple(self.operand(cast(f, dtype), local, frame.guards) for f in factors)
+        reads = tuple(self.operand(cast(f, dtype), local, guards) for f, guards in factors)
         op = ir.Contract(coefficient)
         node = self._add(op, reads, _sizes(local), len(axes), dtype)
         return _at(node, axes, frame)
 
     def _reduce(self, expr: Reduce, frame: Frame) -> ir.Scalar:
-        guards = frame.guards if expr.where is None else (*frame.guards, expr.where)
         body = masked(expr.where, expr.body, identity(expr.op, dtype_of(expr.body)))
         free = free_indices(body)
         axes = frame.ordered(index for index in free if index not in expr.indices)
         local = {index: k for k, index in enumerate((*axes, *expr.indices))}
-        read = self.operand(body, local, guards, local, plain=True)
+        read = self.operand(body, local, frame.guards, local, plain=True)
         node = self._add(ir.Reduce(expr.op), (read,), _sizes(local), len(axes), expr.dtype)
         return frame.arg(_at(node, axes, frame))
 
@@ -357,6 +357,15 @@ def _sources(expr: Transform, position: int) -> tuple[Index, ...]:
             return expr.source
 
 
+def _states(factor: Expr, where: Expr | None) -> bool:
+    """Whether a factor states the condition of its sum itself; that cannot guard it."""
+    match uncast(factor):
+        case Apply("where", (Reduce(op=ReduceOp.ANY, body=condition), _, _)) if condition == where:
+            return True
+        case Apply("where", (condition, _, _)) | condition:
+            return condition == where
+
+
 def _needed(value: Expr, guards: Guards, indices: tuple[Index, ...]) -> Expr:
     """A checked position, 0 where no cell needs it.
 
@@ -366,8 +375,7 @@ def _needed(value: Expr, guards: Guards, indices: tuple[Index, ...]) -> Expr:
     conditions = [
         projected(guard, indices)
         for guard in guards
-        if (reads_tensors(guard) or set(free_indices(guard)) <= set(indices))
-        and not contains(guard, value)  # then the position is needed for the guard itself
+        if reads_tensors(guard) or set(free_indices(guard)) <= set(indices)
     ]
     if not conditions:
         return value

@@ -107,11 +107,6 @@ def reads_tensors(expr: Expr) -> bool:
     return isinstance(expr, Read) or any(reads_tensors(child) for child in children(expr))
 
 
-def contains(expr: Expr, part: Expr) -> bool:
-    """Whether `part` is the expression or occurs in it."""
-    return expr == part or any(contains(child, part) for child in children(expr))
-
-
 def is_plain(expr: Expr) -> bool:
     """A tensor read by different indices, each over a whole axis."""
     if not isinstance(expr, Read):
