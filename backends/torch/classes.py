@@ -198,8 +198,8 @@ def _constants(
 def _apply(unit: Unit, constants: list[_Constant]) -> list[str]:
     """Casts: constants from their float64 masters, complex tensors by their two parts."""
     out = ["    def _apply(self, fn, recurse=True):"]
-    tensors = [*unit.program.params, *constants]
-    if any(tensor.dtype is Dtype.COMPLEX for tensor in tensors):
+    dtypes = [*(p.dtype for p in unit.program.params), *(c.dtype for c in constants)]
+    if Dtype.COMPLEX in dtypes:
         out += [
             "        # complex tensors are moved and cast as pairs of reals",
             "        def parts(x):",

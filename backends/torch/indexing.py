@@ -46,6 +46,8 @@ def indexed(
     for axis in axes:
         if _boundary(read.subscripts[axis]) is Boundary.CHECKED:
             where = body.axis_text(read.node, axis)
+            if body.index_checks and len(indices[stand_ins[axis]].text) > 20:
+                indices[stand_ins[axis]] = body.hold(indices[stand_ins[axis]], "cells")
             check_positions(
                 body, read.subscripts[axis], indices[stand_ins[axis]], source.shape[axis], where
             )
