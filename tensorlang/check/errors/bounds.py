@@ -19,18 +19,32 @@ class MayBeOutside(Diagnostic):
     declared: Span
     target: bool = False
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether a literal position is past the end at every call."""
+        return self.subscript.isdecimal() and isinstance(self.size, int)
+
     def message(self) -> str:
-        return f"{self.subscript} may lie outside axis {self.axis} of {self.tensor}"
+        may = "lies" if self.is_fixed else "may lie"
+        return f"{self.subscript} {may} outside axis {self.axis} of {self.tensor}"
 
     def label(self) -> str:
-        return f"not provably in 0 ... {self.size} - 1"
+        if self.is_fixed:
+            return f"positions run over {_positions(self.axis, self.size)}"
+        if self.subscript.isdecimal():
+            return f"not at every call: nothing says that {_size(self.axis, self.size)} > {self.subscript}"
+        return f"not provably in {_positions(self.axis, self.size)}"
 
     def also(self) -> tuple[Label, ...]:
         return (Label(self.declared, f"{self.tensor} is declared here"),)
 
     def help(self) -> str:
+        if self.is_fixed:
+            return f"the last position is  {_size(self.axis, self.size)} - 1"
         if self.target:
             return f"write  {self.subscript} else drop  to leave out what lands outside"
+        if self.subscript.isdecimal():
+            return f"write  {self.subscript} else 0  for calls where there is no such position"
         return (
             f"write  {self.subscript} else 0, or wrap({self.subscript}), clamp({self.subscript}), "
             f"reflect({self.subscript})"
@@ -55,7 +69,7 @@ class UnprovedRead(Diagnostic):
         )
 
     def label(self) -> str:
-        return f"in 0 ... {self.size} - 1"
+        return f"in {_positions(self.axis, self.size)}"
 
 
 @dataclass(frozen=True)
@@ -115,3 +129,12 @@ class SubscriptType(Diagnostic):
 
     def help(self) -> str | None:
         return "floor(...) or // give an integer" if self.found == "real" else None
+
+
+def _positions(axis: str, size: Size) -> str:
+    return f"0 ... {size - 1}" if isinstance(size, int) else f"0 ... {_size(axis, size)} - 1"
+
+
+def _size(axis: str, size: Size) -> str:
+    """The size of an axis as the language writes it, of a group as a number."""
+    return f"|{name}|" if (name := axis.rstrip("'")).isidentifier() else str(size)
