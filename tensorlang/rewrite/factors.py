@@ -26,6 +26,7 @@ from tensorlang.order.grid import Point, number
 from tensorlang.rewrite.compose import (
     Number,
     compose,
+    counted,
     is_whole,
     part,
     product,
@@ -55,6 +56,8 @@ def open_factors(node: Node, site: Site) -> Node | None:
         if factors is None:
             continue
         result = with_factors(node, position, factors)
+        if result is None:
+            continue
         if len(factors.reads) == 1:
             return result
         found = _compared(node, read, result, site)
@@ -78,12 +81,15 @@ def _compared(node: Node, read: Read, result: Node, site: Site) -> Comparison:
     return compared(where, apart, lambda point: node_price(result, point, options))
 
 
-def with_factors(node: Node, position: int, factors: Factors) -> Node:
-    """A contraction with one read replaced by its factors."""
+def with_factors(node: Node, position: int, factors: Factors) -> Node | None:
+    """A contraction with one read replaced by its factors.
+
+    None where these lack an index of the sum whose size only a call knows.
+    """
     assert isinstance(node.op, Contract), node
     reads = (*node.reads[:position], *factors.reads, *node.reads[position + 1 :])
     coefficient = node.op.coefficient * factors.number
-    return replace(node, op=replace(node.op, coefficient=coefficient), reads=reads)
+    return counted(replace(node, op=replace(node.op, coefficient=coefficient), reads=reads))
 
 
 def opened(read: Read, site: Site, always: bool) -> Factors | None:

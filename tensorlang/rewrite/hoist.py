@@ -22,7 +22,7 @@ from tensorlang.ir.nodes import (
     Semiring,
 )
 from tensorlang.order.grid import Point
-from tensorlang.rewrite.compose import complete, compose, counted, is_whole, part, product
+from tensorlang.rewrite.compose import complete, compose, is_whole, part, product
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import Factors, with_factors
 from tensorlang.rewrite.flatten import mergeable, merged
@@ -48,7 +48,7 @@ def hoist(node: Node, site: Site) -> Node | NodeId | None:
         terms = [_term(term, inner, read, site) for term in added]
         if any(term is None for term in terms):
             continue
-        summed = [counted(with_factors(node, position, t)) for t in terms if t is not None]
+        summed = [with_factors(node, position, t) for t in terms if t is not None]
         spread = [term for term in summed if term is not None]
         if len(spread) < len(terms):
             continue

@@ -187,12 +187,14 @@ def along(pool: Pool, scope: Scope, depth: int) -> str:
         return f"cumsum[{j}{cond}]({body})"
     if roll < 0.4:
         return f"cumprod[{j}{cond}](tanh({body}))"
-    op = "softmax" if roll < 0.8 else "0.3 * log_softmax"
+    op = "softmax" if roll < 0.8 else "log_softmax"
+    close = "" if op == "softmax" else ", -9.137)"  # it is -inf where the condition does not hold
+    op = op if op == "softmax" else "0.3 * max(log_softmax"
     others = [index for index in named if index != j]
     if others and pool.chance(0.35):
         k = pool.pick(others)
-        return f"{op}[{j}, {k}{cond}]({body} + {having(pool, k, scope)})"
-    return f"{op}[{j}{cond}]({body})"
+        return f"{op}[{j}, {k}{cond}]({body} + {having(pool, k, scope)}){close}"
+    return f"{op}[{j}{cond}]({body}){close}"
 
 
 def at(pool: Pool, scope: Scope, depth: int) -> str:

@@ -299,7 +299,7 @@ def masked_attention(pool: Pool) -> Lines:
     query, keys = (*rest, n), (*rest, key)
     q = having(pool, c, (*query, c))
     k = having(pool, c, (*keys, c))
-    if key not in k:
+    if not mentions(k, key):
         k = f"cos({key} + 2 * {c})"
     scope = (*rest, n, key)
     logits = f"({q}) * ({k}) / 2"
