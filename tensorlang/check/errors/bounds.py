@@ -32,7 +32,8 @@ class MayBeOutside(Diagnostic):
         if self.is_fixed:
             return f"positions run over {_positions(self.axis, self.size)}"
         if self.subscript.isdecimal():
-            return f"not at every call: nothing says that {_size(self.axis, self.size)} > {self.subscript}"
+            size = _size(self.axis, self.size)
+            return f"not at every call: nothing says that {size} > {self.subscript}"
         return f"not provably in {_positions(self.axis, self.size)}"
 
     def also(self) -> tuple[Label, ...]:
