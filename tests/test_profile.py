@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tensorlang.options import Options
+from tensorlang.driver import compile_file
 from tensorlang.order.prices import price
 from tensorlang.order.profile import PROFILES, BadProfile, profile_of, share, to_json
 from tensorlang.order.trees import Product
 from tensorlang.requests import BadRequest
+from tests.example_cases import EXAMPLES
 
 CPU = PROFILES["cpu"]
 
@@ -19,12 +20,16 @@ def test_a_profile_goes_through_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(to_json(CPU))
     assert profile_of(str(path)) == CPU
-    text = Options(profile=str(path)).text()
+    text = _header(path)
     assert "mine.json:" in text
     assert str(tmp_path) not in text
     path.write_text(to_json(PROFILES["a100"]))
-    assert Options(profile=str(path)).text() != text
+    assert _header(path) != text
     assert profile_of(str(path)) == PROFILES["a100"]
+
+
+def _header(profile: Path) -> str:
+    return compile_file(EXAMPLES / "linear.tl", profile=str(profile)).header
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,11 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
     q[b, n, c], k[b, m, c], v[b, m, e]. `allowed(rows, sizes, tensors)` gives the mask of some
     queries as [rows, m] or [b, rows, m]. Queries come in blocks, and of the keys those that a block
     sees: the n x m weights are never formed. Rows that see nothing are 0. Opaque to tracing.
+    Registered once a process: `name` says what it computes.
     """
+    registered: dict[str, Callable[..., Tensor]] = vars(torch).setdefault("_tensorlang_ops", {})
+    if name in registered:
+        return registered[name]
 
     def blocks(q: Tensor, k: Tensor) -> list[Tensor]:
         rows = max(1, min(64, 2**22 // max(1, q.shape[0] * k.shape[1])))
@@ -238,7 +242,8 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
     forward.register_autograd(differentiate, setup_context=save)
     for op in (forward, backward):
         op.register_vmap(functools.partial(_one_by_one, op))
-    return lambda *args: forward(*args)[0]
+    registered[name] = lambda *args: forward(*args)[0]
+    return registered[name]
 ''',
     "_one_by_one": '''
 def _one_by_one(op: Callable[..., tuple], info: object, in_dims: tuple, *args: object) -> tuple:
