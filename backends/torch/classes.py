@@ -11,6 +11,7 @@ from tensorlang.backends.torch.forward import Foreign, Method, forward
 from tensorlang.backends.torch.initial import reset_lines
 from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import attribute, identifier, is_attribute, quoted
+from tensorlang.check.names import MODULE_ATTRIBUTES
 from tensorlang.check.program import Param, Value
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import Array, Const
@@ -172,7 +173,8 @@ def _constants(
     """Every constant once, and per signature what slot is which buffer."""
     found: dict[Array, _Constant] = {}
     slots: dict[str, dict[Slot, str]] = {}
-    taken = {param.name for param in unit.program.params} | {sub for sub, _, _ in unit.subs}
+    taken = {param.name.partition(".")[0] for param in unit.program.params}
+    taken |= {sub for sub, _, _ in unit.subs} | MODULE_ATTRIBUTES
     for signature in sorted(unit.plans):
         plan = unit.plans[signature]
         slots[signature] = {}
@@ -187,7 +189,8 @@ def _constants(
                 taken.add(buffer)
                 master = file.fresh(f"_{class_name}{buffer}".upper())
                 found[array] = _Constant(buffer, master, array, leaf.dtype)
-                text, needs = expression(array.value)
+                assert all(isinstance(size, int) for size in leaf.shape), leaf
+                text, needs = expression(array.value.reshape(leaf.shape))
                 if needs is not None:
                     file.require(needs)
                 file.constant(f"{master} = {text}")

@@ -11,7 +11,7 @@ from tensorlang.backends.torch.classes import class_text, docstring
 from tensorlang.backends.torch.file import DIGEST, File
 from tensorlang.backends.torch.forward import Foreign
 from tensorlang.backends.torch.layout import statement
-from tensorlang.backends.torch.names import Names
+from tensorlang.backends.torch.names import Names, one_underscore
 from tensorlang.backends.torch.printed import FUNCTIONS
 from tensorlang.options import Options
 from tensorlang.plan.plan import Plan, Region, Slot, Unit
@@ -51,8 +51,8 @@ def emit(
     units: Sequence[Unit], header: str, options: Options, kernels: KernelPrinter | None = None
 ) -> str:
     """The text of a Python module: one nn.Module per unit, callees first. Deterministic."""
-    scope = Names(("functools", "Callable", *FUNCTIONS))
-    classes = {unit.class_name: scope.fresh(unit.class_name) for unit in units}
+    scope = Names(("functools", "Callable", "device", "dtype", "form", *FUNCTIONS))
+    classes = {unit.class_name: scope.fresh(one_underscore(unit.class_name)) for unit in units}
     file = File(tuple(classes.values()))
     foreign: Foreign | None = None if kernels is None else kernels.call
     texts = [class_text(file, unit, classes, options, foreign) for unit in units]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tensorlang.backends.torch.layout import statement
-from tensorlang.backends.torch.names import Names
+from tensorlang.backends.torch.names import Names, one_underscore
 from tensorlang.backends.torch.printed import FUNCTIONS, IMPORTS, NEEDS, definitions
 
 DIGEST = "\0" * 12
@@ -48,7 +48,7 @@ class File:
 
     def fresh(self, name: str) -> str:
         """A module-level name that nothing else has."""
-        given = self._names.fresh(name)
+        given = self._names.fresh(one_underscore(name))
         self._given.append(given)
         return given
 

@@ -73,8 +73,8 @@ def forward(method: Method, plan: Plan, name: str, forms: Sequence[tuple[str, st
     """The lines of a method, indented as in a class; `forms` are (signature, method) to go to."""
     program = plan.program
     names = Names(method.file.taken())
-    variables = [names.fresh(given.name) for given in program.inputs]
     form = names.fresh("form") if forms else ""
+    variables = [names.fresh(given.name) for given in program.inputs]
     body = _body(method, plan, names, variables)
     interface = Interface(body, program, variables, checks=not program.signature)
     interface.bind()

@@ -32,6 +32,11 @@ def _normal(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
+def one_underscore(name: str) -> str:
+    """A module-level name that Python does not mangle inside a class: never `__x`."""
+    return f"_{name.lstrip('_')}" if name.startswith("__") else name
+
+
 class Names:
     """The names of one Python scope, each given out once."""
 

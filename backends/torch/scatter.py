@@ -76,6 +76,7 @@ def _part(
         subscript = target[axis]
         body_position = position(body, subscript, node.sizes[axis], node.sizes, read_operand)
         if isinstance(subscript, Gather) and subscript.boundary is Boundary.CHECKED:
+            body_position = body.hold(body_position, "cell")
             check_positions(
                 body, subscript, body_position, node.sizes[axis], f"axis {axis} of {name}"
             )

@@ -119,9 +119,9 @@ def softmax(body: Body, node: Node) -> Operand:
     if mask is None:
         return out
     if node.op.log:
-        # a masked cell is -inf, but a row without a true cell is 0
+        # a masked cell is -inf, without a gradient, but a row without a true cell is 0
         empty = _some(mask, node, [a for a in over if a >= min(read.labels, default=node.rank)])
-        text = f"{out.text}.masked_fill(~{empty}, 0.0)"
+        text = f"{out.text}.masked_fill(~{mask}, -torch.inf).masked_fill(~{empty}, 0.0)"
     else:
         text = f"{out.text}.masked_fill(~{mask}, 0.0)"
     return Operand(text, axes, out.memory, node.dtype)
