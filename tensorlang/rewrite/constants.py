@@ -174,7 +174,7 @@ def _product(node: Node, site: Site) -> Node | None:
 
 
 def _made(node: Node, value: Values, what: str, site: Site) -> Node | None:
-    array = np.ascontiguousarray(value).astype(_KINDS[node.dtype])
+    array = np.array(value, _KINDS[node.dtype], order="C")  # of rank 0 too
     if not np.all(np.isfinite(array)):
         return None
     site.did(what)
