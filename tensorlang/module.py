@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import inspect
+import keyword
 import linecache
 import sys
 import types
@@ -52,40 +53,42 @@ class LoadedSpec:
     """The layers of one spec, as attributes."""
 
     def __init__(self, spec: Spec, options: Options) -> None:
-        self._spec = spec
-        self._options = options
-        self._layers: dict[str, LayerClass] = {}
+        self.__spec__ = spec  # names that no layer can have
+        self.__options__ = options
 
     def __getattr__(self, name: str) -> LayerClass:
-        if name.startswith("__") or name not in self._spec.layers:
-            close = difflib.get_close_matches(name, self._spec.layers, 1)
+        if name.startswith("__") and name.endswith("__") and len(name) > 4:
+            raise AttributeError(name)
+        if name not in self.__spec__.layers:
+            close = difflib.get_close_matches(name, self.__spec__.layers, 1)
             hint = f"; did you mean {close[0]}?" if close else f"; it has {', '.join(self)}"
-            raise AttributeError(f"{self._spec.path} has no layer {name}{hint}")
-        if name not in self._layers:
-            self._layers[name] = _layer_class(self._spec, name, self._options)
-        return self._layers[name]
+            raise AttributeError(f"{self.__spec__.path} has no layer {name}{hint}")
+        return _layer_class(self.__spec__, name, self.__options__)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._spec.layers)
+        return iter(self.__spec__.layers)
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._spec.layers]
+        return [*super().__dir__(), *self.__spec__.layers]
 
     def __repr__(self) -> str:
-        return f"<{self._spec.path}: {', '.join(self)}>"
+        return f"<{self.__spec__.path}: {', '.join(self)}>"
 
 
 class LayerClass(type):
     """Metaclass of the façades: calling one binds, compiles, and constructs the emitted class."""
 
     _given: Mapping[str, bool]
+    _spec: Spec
+    _layer: str
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         if getattr(cls, "_compiled", None) is not None:
             return super().__call__(*args, **kwargs)
         if args:
             raise TypeError(f"{cls.__name__} takes its hyperparameters by keyword")
-        place = {key: kwargs.pop(key) for key in ("device", "dtype") if key in kwargs}
+        own = {hyper.name for hyper in cls._spec.layers[cls._layer].ast.hypers}
+        place = {k: kwargs.pop(k) for k in ("device", "dtype") if k in kwargs and k not in own}
         values = {name: kwargs.pop(name) for name in cls._given if name in kwargs}
         made = _concrete(cls, _with_ranks(cls, kwargs, values))(**place)
         if values:
@@ -113,12 +116,15 @@ def _new_layer_class(spec: Spec, name: str, options: Options) -> LayerClass:
             default=inspect.Parameter.empty if hyper.default is None else _Shown(hyper.span.text),
         )
         for hyper in layer.hypers
+        if not keyword.iskeyword(hyper.name)
     ]
     parameters += [
         inspect.Parameter(extra, inspect.Parameter.KEYWORD_ONLY, default=None)
         for extra in ("device", "dtype")
         if extra not in {hyper.name for hyper in layer.hypers}
     ]
+    if any(keyword.iskeyword(hyper.name) for hyper in layer.hypers):
+        parameters.append(inspect.Parameter("hypers", inspect.Parameter.VAR_KEYWORD))
     return LayerClass(
         name,
         (nn.Module,),
@@ -249,7 +255,7 @@ def _refuse_unknown(facade: Any, hypers: Iterable[str]) -> dict[str, ast.Hyper]:
 def _specialise(facade: Any, bind: Mapping[str, Value]) -> type:
     compiled = build(facade._spec, {facade._layer: bind}, facade._options)
     emitted = _run(compiled, facade._layer, bind)
-    own = getattr(emitted, compiled.roots[facade._layer])
+    own = emitted.LAYERS[compiled.roots[facade._layer]]
     made = LayerClass(
         facade.__name__,
         (facade, own),
@@ -287,7 +293,7 @@ def _run(compiled: Compiled, layer: str, bind: Mapping[str, Value]) -> types.Mod
         del sys.modules[name]
         raise
     for unit in compiled.units:
-        made = getattr(module, unit.class_name)
+        made = module.LAYERS[unit.class_name]
         made._program = unit.program
         if unit.program.factored:
             made._load_from_state_dict = _decomposing(made, unit.program)
@@ -319,7 +325,7 @@ def rebuild(
     made: Any = _concrete(
         _layer_class(spec_of_text(text, path, dict(others)), layer, options), dict(bind)
     )
-    cls = getattr(sys.modules[made.__module__], attribute) if attribute else made
+    cls = sys.modules[made.__module__].LAYERS[attribute] if attribute else made
     instance: nn.Module = cls.__new__(cls)
     return instance
 

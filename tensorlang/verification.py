@@ -73,7 +73,7 @@ def verify(
     findings: list[Finding] = []
     for target in targets:
         spec = load(path, target=target)
-        binds = layer_binds(spec._spec, tuple(layers or spec), bind or {})
+        binds = layer_binds(spec.__spec__, tuple(layers or spec), bind or {})
         for layer, hypers in binds.items():
             module = getattr(spec, layer)(**hypers).double().eval()
             findings += _compare(module, layer, target, np.random.default_rng(seed))

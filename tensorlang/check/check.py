@@ -24,7 +24,7 @@ from tensorlang.check.factorised import RANKS, with_initial_values
 from tensorlang.check.hoisting import finish, prepare
 from tensorlang.check.hypers import bind_hypers
 from tensorlang.check.mentions import mentions
-from tensorlang.check.names import reserved
+from tensorlang.check.names import is_python_own, reserved
 from tensorlang.check.naming import declare_names
 from tensorlang.check.program import Dim, Index, Input, Program, Statement, Sub, Value
 from tensorlang.check.scatter import Gathered, scatter
@@ -109,8 +109,10 @@ def _session(spec: Spec) -> Session:
     for source in spec.scope.defs.values():
         session.definition(source)
     for layer in spec.layers.values():
-        if (why := reserved().get(layer.ast.name)) is not None:
-            session.report(ReservedName(layer.ast.name_span, layer.ast.name, why))
+        name = layer.ast.name
+        why = "a name of Python's own" if is_python_own(name) else reserved().get(name)
+        if why is not None:
+            session.report(ReservedName(layer.ast.name_span, name, why))
     return session
 
 

@@ -50,6 +50,17 @@ _ATTRIBUTES = """
     _non_persistent_buffers_set _parameters _register_load_state_dict_pre_hook
     _register_state_dict_hook _replicate_for_data_parallel _save_to_state_dict _slow_forward
     _state_dict_hooks _state_dict_pre_hooks _version _wrapped_call_impl _program
+    _compiled _given _layer _options _spec _weights factorisations reset_parameters
 """
 MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split())
-"""What `nn.Module` has, and what emitted modules add to it."""
+"""What `nn.Module` has, and what emitted and loaded modules add to it."""
+
+
+def is_module_attribute(name: str) -> bool:
+    """Whether a module needs this name for itself."""
+    return name in MODULE_ATTRIBUTES or is_python_own(name) or name.startswith("_forward_")
+
+
+def is_python_own(name: str) -> bool:
+    """Names such as `__init__`, which Python keeps for its own use."""
+    return len(name) > 4 and name.startswith("__") and name.endswith("__")

@@ -7,7 +7,7 @@ from tensorlang.check.dims import FirstAxis
 from tensorlang.check.errors.dims import GroupUnknown
 from tensorlang.check.errors.names import ModuleAttribute, PrimedDeclaration
 from tensorlang.check.mentions import base
-from tensorlang.check.names import MODULE_ATTRIBUTES
+from tensorlang.check.names import is_module_attribute
 from tensorlang.check.scope import Kind, LayerScope
 from tensorlang.source import Span
 from tensorlang.syntax import ast
@@ -89,7 +89,7 @@ def _own(scope: LayerScope, tensor: ast.Declared, kind: Kind, owned: set[int]) -
 
 
 def _module_attribute(scope: LayerScope, name: str, span: Span) -> None:
-    if name in MODULE_ATTRIBUTES:
+    if is_module_attribute(name):
         scope.report(ModuleAttribute(span, name))
 
 
