@@ -300,7 +300,8 @@ class Expressions:
         return frame.arg(_at(node, axes, frame))
 
     def _along(self, expr: Along, frame: Frame) -> ir.Scalar:
-        guards = frame.guards if expr.where is None else (*frame.guards, expr.where)
+        above = _beyond(frame.guards, expr.indices)
+        guards = above if expr.where is None else (*above, expr.where)
         free = dict.fromkeys((*free_indices(expr.body), *expr.indices))
         if expr.where is not None:
             free |= free_indices(expr.where)
@@ -308,7 +309,7 @@ class Expressions:
         local = {index: k for k, index in enumerate(axes)}
         reads = [self.operand(expr.body, local, guards, axes, plain=True)]
         if expr.where is not None:
-            reads.append(self.operand(expr.where, local, frame.guards, plain=True))
+            reads.append(self.operand(expr.where, local, above, plain=True))
         along = tuple(local[index] for index in expr.indices)
         op: ir.Op
         match expr.op:
@@ -333,7 +334,7 @@ class Expressions:
             self.operand(
                 arg,
                 local,
-                frame.guards,
+                _beyond(frame.guards, (*expr.source, *expr.target)),
                 dict.fromkeys((*free_indices(arg), *_sources(expr, position))),
                 plain=True,
             )
@@ -355,6 +356,14 @@ def _sources(expr: Transform, position: int) -> tuple[Index, ...]:
             return (expr.source[0],)
         case _:
             return expr.source
+
+
+def _beyond(guards: Guards, indices: tuple[Index, ...]) -> Guards:
+    """Guards of what needs all cells along these indices: where one of the cells is needed."""
+    return tuple(
+        projected(guard, [index for index in free_indices(guard) if index not in indices])
+        for guard in guards
+    )
 
 
 def _states(factor: Expr, where: Expr | None) -> bool:

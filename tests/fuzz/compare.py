@@ -193,7 +193,11 @@ def _sensitive(
     """Whether roundings of the inputs move the reference: a jump or a pole lies near."""
     for step in (1e-14, -1e-14, 1e-12, -1e-12):
         moved = {k: v + step * along[k] if k in along else v for k, v in values.items()}
-        for y, w in zip(case.reference(moved), case.want, strict=True):
+        try:
+            outs = case.reference(moved)
+        except (IndexError, np.linalg.LinAlgError):
+            return True
+        for y, w in zip(outs, case.want, strict=True):
             if not relative_error(np.asarray(y), np.asarray(w)) <= VALUES:
                 return True
     return False
