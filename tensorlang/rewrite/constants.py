@@ -56,7 +56,7 @@ def values(read: Read, site: Site) -> Values | None:
 
 
 def _pointwise(node: Node, expr: Scalar, site: Site) -> Node | None:
-    if not node.reads or _random(expr):
+    if not node.reads or _is_open(expr):
         return None
     arrays = [values(read, site) for read in node.reads]
     shape = [size for size in node.sizes if isinstance(size, int)]
@@ -75,10 +75,15 @@ def _pointwise(node: Node, expr: Scalar, site: Site) -> Node | None:
     return _made(node, value, "computed when compiling", site)
 
 
-def _random(expr: Scalar) -> bool:
-    if not isinstance(expr, App):
-        return False
-    return expr.function in _NEVER or any(_random(arg) for arg in expr.args)
+def _is_open(expr: Scalar) -> bool:
+    """Whether only a call knows the value: a random number, a dynamic size."""
+    match expr:
+        case SizeOf(size):
+            return not isinstance(size, int)
+        case App(function, args):
+            return function in _NEVER or any(_is_open(arg) for arg in args)
+        case _:
+            return False
 
 
 def _spread(array: Values, read: Read, rank: int) -> Values:
