@@ -389,4 +389,4 @@ def test_the_grammar_works_with_lark_alone() -> None:
     for path in sorted(EXAMPLES.glob("*.tl")):
         lines = path.read_text().splitlines(keepends=True)
         code = "".join(line for line in lines if not line.lstrip().startswith("#"))
-        plain.parse(code)
+        plain.parse(code.lstrip("\n"))
