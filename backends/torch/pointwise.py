@@ -320,8 +320,6 @@ class _Printer:
         assert spelling is not None, row.name
         spelling = spelling.replace("torch.nn.functional.", "F.")
         args = self._tensors(row, args)
-        if row.name == "dropout":  # its rate is a Python number
-            args = [args[0], *args[1:]]
         primary = "{0}." in spelling
         texts = [arg.at(PRIMARY if primary else 0) for arg in args]
         text = spelling
@@ -349,7 +347,7 @@ class _Printer:
             return list(args)
         return (
             [self._lifted(args[0]), *args[1:]]
-            if function in _OPERATORS
+            if function in _OPERATORS or function == "dropout"  # whose rate is a Python number
             else [self._lifted(arg) for arg in args]
         )
 
