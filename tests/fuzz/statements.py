@@ -306,7 +306,7 @@ def masked_attention(pool: Pool) -> Lines:
     if pool.chance(0.3):
         logits += f" + {real(pool, scope, 1)}"
     text = f"softmax[{key}{where(pool, scope, 2)}]({logits})"
-    missing = [i for i in (*rest, n) if not mentions(logits, i)]
+    missing = [i for i in (*rest, n) if not mentions(f"{q} * {k}", i)]
     weights = text + "".join(f" + 0 * {i}" for i in missing)
     lines = [define(pool, scope, "real", weights)]
     made = pool.tensors[-1].name
