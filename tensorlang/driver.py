@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,8 @@ def frozen_value(value: Any) -> Value:
         return tuple(frozen_value(item) for item in value)
     if isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, Integral):  # numpy's
+        return int(value)
     raise BadRequest(f"a hyperparameter is a bool, int, float, str or list, not {type(value)}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tensorlang.backends.torch.constants import dtype_text, expression
 from tensorlang.backends.torch.file import File
-from tensorlang.backends.torch.forward import Foreign, Method, forward
+from tensorlang.backends.torch.forward import LIKE, Foreign, Method, forward
 from tensorlang.backends.torch.initial import reset_lines
 from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import attribute, identifier, is_attribute, quoted
@@ -40,19 +40,22 @@ def class_text(
     hypers = ", ".join(f"{name} = {_shown(value)}" for name, value in unit.program.hypers)
     if hypers:
         out += ["", *(f"    # {line}" for line in _wrapped(hypers, 94))]
-    out += ["", *_constructor(file, unit, classes, constants, options)]
-    reset = reset_lines(file, unit.program)
-    if unit.program.params:
-        out += ["", *_reset(unit, reset)]
-    if constants or any(p.dtype is Dtype.COMPLEX for p in unit.program.params):
-        out += ["", *_apply(unit, constants)]
+    methods: list[str] = []
     forms = [(s, f"_forward_{identifier(s)}") for s in sorted(unit.plans) if s]
     names = dict(forms)
     for signature in ["", *sorted(s for s in unit.plans if s)]:
         method = Method(file, unit, options, slots[signature], foreign)
         name = names.get(signature, "forward")
-        out += ["", *forward(method, unit.plans[signature], name, forms if not signature else ())]
-    return "\n".join(out)
+        plan = unit.plans[signature]
+        methods += ["", *forward(method, plan, name, forms if not signature else ())]
+    like = any(f"self.{LIKE}." in line for line in methods)
+    out += ["", *_constructor(file, unit, classes, constants, options, like)]
+    reset = reset_lines(file, unit.program)
+    if unit.program.params:
+        out += ["", *_reset(unit, reset)]
+    if constants or any(p.dtype is Dtype.COMPLEX for p in unit.program.params):
+        out += ["", *_apply(unit, constants)]
+    return "\n".join(out + methods)
 
 
 def docstring(text: str, indent: int) -> list[str]:
@@ -91,6 +94,7 @@ def _constructor(
     classes: Mapping[str, str],
     constants: list[_Constant],
     options: Options,
+    like: bool,
 ) -> list[str]:
     default = "None" if options.dtype is None else f"torch.{identifier(options.dtype)}"
     kind = "torch.dtype | None" if options.dtype is None else "torch.dtype"
@@ -120,6 +124,9 @@ def _constructor(
         to = f"device, {cast[constant.dtype]}" if constant.dtype in cast else "device"
         value = f"{constant.master}.to({to})"
         body.append(f'self.register_buffer("{constant.buffer}", {value}, persistent=False)')
+    if like:
+        value = "torch.empty(0, device=device, dtype=dtype)"
+        body.append(f'self.register_buffer("{LIKE}", {value}, persistent=False)')
     if unit.program.params:
         body.append("self.reset_parameters()")
     for line in body:

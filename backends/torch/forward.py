@@ -58,6 +58,10 @@ Foreign = Callable[
 ]
 
 
+LIKE = "_like"
+"""An empty buffer, in modules that would not know their device or dtype without it."""
+
+
 @dataclass(frozen=True)
 class Method:
     """What a printed method needs besides its plan. `foreign` prints regions of other backends."""
@@ -81,8 +85,9 @@ def forward(method: Method, plan: Plan, name: str, forms: Sequence[tuple[str, st
     steps = _Steps(method, plan, body, "_weights" if name == "forward" else f"_weights{name}")
     for region in plan.regions:
         steps.region(region)
+    consts = {slot for _, slot, _ in plan.consts}  # callers may write into what they are given
     results = [
-        interface.result(body.values[slot].text, axes)
+        interface.result(body.values[slot].text + ".clone()" * (slot in consts), axes)
         for slot, axes in zip(plan.outputs, _output_axes(program), strict=True)
     ]
     _return(body, results)
@@ -171,7 +176,7 @@ def _value(text: str, shape: tuple[Size, ...], dtype: Dtype) -> Value:
 
 
 def _home(plan: Plan, body: Body) -> tuple[str, str]:
-    """Expressions for the module's device and dtype."""
+    """Expressions for the module's device and dtype; of an empty buffer where it has no others."""
     slots = [
         *plan.inputs,
         *(slot for _, slot in plan.params),
@@ -181,14 +186,14 @@ def _home(plan: Plan, body: Body) -> tuple[str, str]:
 
 
 def _home_of(values: Sequence[Value], body: Body) -> tuple[str, str]:
-    device = next((f"{value.text}.device" for value in values), '"cpu"')
+    device = next((f"{value.text}.device" for value in values), f"self.{LIKE}.device")
     for value in values:
         if value.dtype is Dtype.REAL:
             return device, f"{value.text}.dtype"
     for value in values:
         if value.dtype is Dtype.COMPLEX:
             return device, f"{body.file.require('_real_dtype')}({value.text}.dtype)"
-    return device, "torch.get_default_dtype()"
+    return device, f"self.{LIKE}.dtype"
 
 
 class _Steps:

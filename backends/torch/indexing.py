@@ -51,6 +51,9 @@ def indexed(
             check_positions(
                 body, read.subscripts[axis], indices[stand_ins[axis]], source.shape[axis], where
             )
+        elif _boundary(read.subscripts[axis]) in _MOVED:
+            where = body.axis_text(read.node, axis)
+            _check_room(body, read.subscripts[axis], source.shape[axis], where, sizes, reader)
     outside = [axis for axis in axes if _boundary(read.subscripts[axis]) is Boundary.ELSE]
     if outside:
         base, indices = _with_fill(
@@ -108,6 +111,23 @@ def check_positions(
     if same not in body.checked:
         body.checked.add(same)
         body.line(call)
+
+
+_MOVED = (Boundary.WRAP, Boundary.CLAMP, Boundary.REFLECT)
+
+
+def _check_room(
+    body: Body, subscript: Subscript, size: Size, axis: str, sizes: Sequence[Size], reader: Reader
+) -> None:
+    """Print the check that a gathered position has cells to go to."""
+    if not body.index_checks or not isinstance(subscript, Gather) or isinstance(size, int):
+        return
+    if (size - 1).is_nonnegative:
+        return
+    function = body.file.require("_check_room")
+    raw = bare(reader(body, subscript.read, sizes).text)
+    shown, boundary = body.size_text(size)[0], quoted(subscript.boundary.value)
+    body.line(f"{function}({raw}, {shown}, {boundary}, {quoted(axis)})")
 
 
 def _group(body: Body, indices: Sequence[int], sizes: Sequence[Size]) -> Operand:

@@ -38,6 +38,8 @@ def _check_dim(layer: str, name: str, size: int) -> None:
     "_check_index": '''
 def _check_index(index: Tensor, size: int, name: str, axis: str) -> None:
     """Raise IndexError for the first index outside 0 … size-1; traced or on a GPU, assert."""
+    if index.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{name} gives positions on {axis}: they are int64, not {index.dtype}")
     traced = torch.compiler.is_compiling()
     if not traced and torch._C._functorch.is_functorch_wrapped_tensor(index):
         return
@@ -47,6 +49,12 @@ def _check_index(index: Tensor, size: int, name: str, axis: str) -> None:
     elif not inside.all():
         value = int(index[~inside][0])
         raise IndexError(f"{name} has the index {value}, out of range for {axis} of size {size}")
+''',
+    "_check_room": '''
+def _check_room(index: Tensor, size: int, boundary: str, axis: str) -> None:
+    """Raise ValueError where positions are to be brought inside an empty axis."""
+    if size == 0 and index.numel() > 0:
+        raise ValueError(f"{boundary} has nowhere to go: {axis} is empty")
 ''',
     "_or_past_end": '''
 def _or_past_end(index: Tensor, size: int) -> Tensor:

@@ -50,7 +50,7 @@ _ATTRIBUTES = """
     _non_persistent_buffers_set _parameters _register_load_state_dict_pre_hook
     _register_state_dict_hook _replicate_for_data_parallel _save_to_state_dict _slow_forward
     _state_dict_hooks _state_dict_pre_hooks _version _wrapped_call_impl _program
-    _compiled _given _layer _options _spec _weights factorisations reset_parameters
+    _compiled _given _layer _like _options _spec _weights factorisations reset_parameters
 """
 MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 """What `nn.Module` has, and what emitted and loaded modules add to it."""

@@ -116,6 +116,8 @@ def _check_shape(name: str, shape: torch.Size, expected: tuple) -> None:
 
 def _check_index(index: Tensor, size: int, name: str, axis: str) -> None:
     """Raise IndexError for the first index outside 0 … size-1; traced or on a GPU, assert."""
+    if index.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{name} gives positions on {axis}: they are int64, not {index.dtype}")
     traced = torch.compiler.is_compiling()
     if not traced and torch._C._functorch.is_functorch_wrapped_tensor(index):
         return

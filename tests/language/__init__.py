@@ -1,0 +1,1 @@
+"""The language reference, sentence by sentence: reference evaluator, torch target, plain torch."""
