@@ -7,6 +7,7 @@ from tests.fuzz.pool import DOTS, Axis, Pool, Tensor
 Scope = tuple[str, ...]
 OUTSIDE = {"bool": "false", "real": "0.25", "int": "0", "complex": "0"}
 FIXED = ["1", "2", "3"]
+MOST_NESTED = 3  # gathers within gathers
 
 
 def indices(scope: Scope) -> list[str]:
@@ -21,12 +22,14 @@ def reference(pool: Pool, tensor: Tensor, scope: Scope, must: str | None = None)
     known = own is not None and {*own} <= {*scope} and (must is None or must in own)
     if known and pool.chance(0.25):
         return tensor.name
+    pool.within += 1
     places = [k for k, axis in enumerate(tensor.axes) if must and axis == pool.dim_of(must)]
     chosen = pool.rng.choice(places) if places else None
     out = [
         must if k == chosen and must else subscript(pool, axis, scope)
         for k, axis in enumerate(tensor.axes)
     ]
+    pool.within -= 1
     return f"{tensor.name}[{', '.join(out)}]".replace("@", OUTSIDE[tensor.kind])
 
 
@@ -51,7 +54,7 @@ def _along(pool: Pool, dim: str, scope: Scope) -> str:
     roll = pool.rng.random()
     if own and roll < 0.6:
         return pool.pick(own)
-    if gathers and roll < 0.72:
+    if gathers and pool.within < MOST_NESTED and roll < 0.72:
         return reference(pool, pool.rng.choice(gathers), scope)
     if own and roll < 0.76:
         return f"{pool.pick(own)} // {pool.pick(['2', '3'])}"
@@ -70,7 +73,7 @@ def _bounded(pool: Pool, dim: str, scope: Scope, dynamic: bool) -> str:
     numbers = [t for t in pool.readable("int", scope) if t.into is None]
     options = indices(scope)
     index = pool.pick(options) if options else "0"
-    if numbers and pool.chance(0.2):
+    if numbers and pool.within < MOST_NESTED and pool.chance(0.2):
         index = reference(pool, pool.rng.choice(numbers), scope)
         if " else " in index:
             index = pool.pick(options) if options else "1"
