@@ -33,10 +33,22 @@ def half(x: Any, axis: int, size: int) -> Any:
     return out
 
 
+def nothing(x: Any, sizes: tuple[int, ...]) -> Any:
+    """Zeros of `sizes` in place of the last axes: of an x without cells, or to a size of 0."""
+    return np.zeros((*x.shape[: x.ndim - len(sizes)], *sizes), np.complex128)
+
+
 def _frequencies(size: int) -> list[int]:
     return [round(f) for f in np.fft.fftfreq(size, 1 / size)]
 
 
+TORCH_NONE = '''
+def _no_modes(x, sizes):
+    """Zeros of `sizes` in place of the last axes: of an x without cells, or to a size of 0."""
+    count = len(sizes)
+    zero = x.sum(list(range(-count, 0)))[(..., *[None] * count)] + 0j
+    return zero.expand(*x.shape[:-count], *sizes)
+'''
 TORCH_FULL = '''
 def _full_modes(x, axis, size):
     """The frequencies of fftfreq(size) along a full axis; those that x lacks are 0."""

@@ -80,6 +80,24 @@ def test_fft_keeps_the_frequencies_of_fftfreq(x: int, m: int) -> None:
     )
 
 
+@pytest.mark.parametrize("b, x", [(0, 5), (2, 0), (0, 0)])
+def test_transforms_of_nothing(b: int, x: int) -> None:
+    z = torch.complex(warm(b, x), warm(b, x))
+    for op, k in (("rfft", 3), ("fft", 3), ("fft", 7)):
+        (y,) = agree(f"input X[b, x]; dim k = {k}; output Y[b, k] = {op}[x -> k](X)", [warm(b, x)])
+        assert torch.equal(y, torch.zeros(b, k, dtype=torch.complex128))
+    for op in ("irfft", "ifft"):
+        agree(f"input Z[b, x]: complex; dim k = 4; output Y[b, k] = {op}[x -> k](Z)", [z])
+        agree(
+            f"input Z[b, k]: complex, X[x]; dim k = 3; output Y[b, x] = {op}[k -> x](Z) * X",
+            [warm(b, 3) + 0j, warm(x)],
+        )
+    agree(
+        "input X[b, x, y]; dim kx = 3, ky = 2; output Y[b, kx, ky] = rfft[x -> kx, y -> ky](X)",
+        [warm(b, x, 4)],
+    )
+
+
 def test_several_axes_the_last_is_the_half_axis() -> None:
     agree(
         "input X[b, x, y, d]; dim kx = 3, ky = 2; output Y[b, kx, ky, d] = rfft[x -> kx, y -> ky](X)",

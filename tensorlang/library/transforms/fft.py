@@ -11,6 +11,8 @@ from tensorlang.library.transform import Transform
 
 
 def compute(x: Any, *, sizes: tuple[int, ...], norm: Any) -> Any:
+    if x.size == 0 or 0 in sizes:
+        return modes.nothing(x, sizes)
     first = x.ndim - len(sizes)
     y = np.fft.fftn(x, axes=range(first, x.ndim), norm=norm)
     for k, size in enumerate(sizes):
@@ -26,10 +28,13 @@ ROW = Transform(
     dtype=modes.fourier,
     numpy=compute,
     torch="_fft({0}, {sizes}, {norm})",
-    torch_helper=modes.TORCH_FULL
+    torch_helper=modes.TORCH_NONE
+    + modes.TORCH_FULL
     + '''
 def _fft(x, sizes, norm):
     """Transform the last axes at their own size, then keep `sizes` modes."""
+    if x.numel() == 0 or 0 in sizes:
+        return _no_modes(x, sizes)
     axes = list(range(-len(sizes), 0))
     x = torch.fft.fftn(x, dim=axes, norm=norm)
     for axis, size in zip(axes, sizes):

@@ -16,6 +16,8 @@ def dtype(args: tuple[Dtype, ...]) -> Dtype | str:
 
 
 def compute(x: Any, *, sizes: tuple[int, ...], norm: Any) -> Any:
+    if x.size == 0 or 0 in sizes:
+        return modes.nothing(x, sizes).real
     first = x.ndim - len(sizes)
     for k, size in enumerate(sizes[:-1]):
         x = modes.full(x, first + k, size)
@@ -31,11 +33,14 @@ ROW = Transform(
     dtype=dtype,
     numpy=compute,
     torch="_irfft({0}, {sizes}, {norm})",
-    torch_helper=modes.TORCH_FULL
+    torch_helper=modes.TORCH_NONE
+    + modes.TORCH_FULL
     + modes.TORCH_HALF
     + '''
 def _irfft(x, sizes, norm):
     """Bring the modes of the last axes, of the last a half, to `sizes`, then transform back."""
+    if x.numel() == 0 or 0 in sizes:
+        return _no_modes(x, sizes).real
     axes = list(range(-len(sizes), 0))
     x = _half_modes(x, sizes[-1] // 2 + 1)
     for axis, size in zip(axes[:-1], sizes[:-1]):

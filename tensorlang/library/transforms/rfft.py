@@ -18,6 +18,8 @@ def dtype(args: tuple[Dtype, ...]) -> Dtype | str:
 
 
 def compute(x: Any, *, sizes: tuple[int, ...], norm: Any) -> Any:
+    if x.size == 0 or 0 in sizes:
+        return modes.nothing(x, sizes)
     first = x.ndim - len(sizes)
     y = np.fft.rfftn(x, axes=range(first, x.ndim), norm=norm)
     for k, size in enumerate(sizes[:-1]):
@@ -33,11 +35,14 @@ ROW = Transform(
     dtype=dtype,
     numpy=compute,
     torch="_rfft({0}, {sizes}, {norm})",
-    torch_helper=modes.TORCH_FULL
+    torch_helper=modes.TORCH_NONE
+    + modes.TORCH_FULL
     + modes.TORCH_HALF
     + '''
 def _rfft(x, sizes, norm):
     """Transform the last axes at their own size, then keep `sizes` modes, of the last half."""
+    if x.numel() == 0 or 0 in sizes:
+        return _no_modes(x, sizes)
     axes = list(range(-len(sizes), 0))
     x = _half_modes(torch.fft.rfftn(x, dim=axes, norm=norm), sizes[-1])
     for axis, size in zip(axes[:-1], sizes[:-1]):
