@@ -11,7 +11,6 @@ from tensorlang.backends.torch.operand import (
     contiguous,
     expanded,
     grouped,
-    inserted_text,
     permuted,
 )
 from tensorlang.backends.torch.reads import read_operand
@@ -182,8 +181,6 @@ def transform(body: Body, node: Node) -> Operand:
             operand = full(body, node, operand, (*batch, *source))
         else:
             operand = aligned(permuted(operand, (*wanted, *source)), (*batch, *source))
-        if op.op is TransformOp.SOLVE:
-            operand = _leading(operand, batch, node)
         args.append(
             body.hold(operand, "argument").text if row.torch.count("{0}") > 1 else operand.text
         )
@@ -207,18 +204,6 @@ def transform(body: Body, node: Node) -> Operand:
         )
         text = f"{text}.expand({shape})"
     return permuted(contiguous(text, labels, node.dtype), tuple(range(node.rank)))
-
-
-def _leading(operand: Operand, batch: tuple[int, ...], node: Node) -> Operand:
-    """Axes of size 1 in front, so that both sides of a linear system have one rank.
-
-    torch.linalg.solve takes a right side of one axis less for vectors where the shapes allow it.
-    """
-    held = [k for k, axis in enumerate(batch) for read in node.reads if axis in read_indices(read)]
-    own = [k for k, axis in enumerate(batch) if axis in operand.labels]
-    missing = min(own, default=len(batch)) - min(held, default=len(batch))
-    text = inserted_text(operand.text, [False] * missing + [True]) if missing else operand.text
-    return Operand(text, operand.labels, operand.memory, operand.dtype)
 
 
 def _cast(body: Body, operand: Operand, node: Node, name: str) -> Operand:
