@@ -41,6 +41,7 @@ from tensorlang.ir import nodes as ir
 from tensorlang.ir.graph import Graph
 from tensorlang.ir.reads import identity_read
 from tensorlang.lower.finite import is_finite
+from tensorlang.lower.partial import Partial
 from tensorlang.lower.prepare import identity
 from tensorlang.lower.sums import take_apart
 from tensorlang.lower.terms import (
@@ -92,6 +93,7 @@ class Expressions:
         self.graph = graph
         self.tensors: dict[str, ir.NodeId] = {}
         self.finite: set[str] = set()
+        self.partial = Partial()
         self.spans: tuple[Span, ...] = ()
 
     def node(self, expr: Expr, indices: Sequence[Index], guards: Guards = ()) -> ir.NodeId:
@@ -121,6 +123,7 @@ class Expressions:
     # --- scalars ---------------------------------------------------------------------------------
     def scalar(self, expr: Expr, frame: Frame) -> ir.Scalar:
         """The expression over a frame's indices; adds to the frame's reads."""
+        expr = self.partial.opened(expr, frame.guards)
         match expr:
             case Literal(value, dtype):
                 return ir.Lit(value, dtype)
@@ -222,8 +225,10 @@ class Expressions:
         `indices` (default: those free in it) are those that the value must have; `plain` asks for a
         read of whole axes.
         """
+        asked = free_indices(expr) if indices is None else indices
+        wanted = sorted(set(asked), key=local.__getitem__)
+        expr = self.partial.opened(expr, guards)
         free = tuple(free_indices(expr))
-        wanted = sorted(set(free if indices is None else indices), key=local.__getitem__)
         if len(wanted) == len(free):
             if isinstance(expr, Read) and (not plain or is_plain(expr)):
                 return self.read(expr, local, guards)

@@ -102,6 +102,9 @@ class _Statements:
     def _equation(self, equation: Equation) -> None:
         node, finite = self._over(equation.axes, equation.body, equation.dtype)
         self._name(equation.name, node, equation.span, finite)
+        if not finite:
+            body = cast(prepare(equation.body), equation.dtype)
+            self.expressions.partial.add(equation, body)
 
     def _over(self, axes: Sequence[Axis], body: Expr, dtype: Dtype) -> tuple[ir.NodeId, bool]:
         """A tensor with these axes, groups merged, and whether it is surely finite."""
