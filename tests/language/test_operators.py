@@ -133,7 +133,7 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "max(X, 0.5) - min(X, -0.5)": lambda x: x.clamp(min=0.5) - x.clamp(max=-0.5),
     "atan2(X, X - 2)": lambda x: torch.atan2(x, x - 2), "stopgrad(X) * X": lambda x: x.detach() * x,
     "pi * X": lambda x: math.pi * x, "X if -1 < X <= 1 and not X == 0 or X > 3 else -X":
-        lambda x: torch.where((-1 < x) & (x <= 1) & (x != 0) | (x > 3), x, -x),
+        lambda x: torch.where((x > -1) & (x <= 1) & (x != 0) | (x > 3), x, -x),
     "X if true else inf": lambda x: x * 1, "1 + 2 * 3 ^ 2 - X": lambda x: 19 - x,
     "1e-6 * X + .5 + 2.": lambda x: 1e-6 * x + 2.5,
 }  # fmt: skip
@@ -254,8 +254,8 @@ def test_reductions(op: str) -> None:
 
 
 def test_any_all_count() -> None:
-    c = torch.tensor([[True, False], [False, False], [True, True]])
-    for c in (c, c[:0], c[:, :0]):
+    every = torch.tensor([[True, False], [False, False], [True, True]])
+    for c in (every, every[:0], every[:, :0]):
         agree(
             "input C[n, d]: bool; output A[n] = any[d](C); output B[n] = all[d](C);"
             "output K[n] = count[d where C]; output T[] = count[n, d where not C];"
@@ -495,3 +495,22 @@ def test_second_derivatives() -> None:
     assert torch.autograd.gradcheck(made, [x])
     with sdpa_kernel(SDPBackend.MATH):  # torch's fused attention has no second derivative
         assert torch.autograd.gradgradcheck(made, [x])
+
+
+def test_a_name_for_a_part_changes_nothing() -> None:
+    x = at(2.0, 0.0, -1.0)
+    for part in ("1 / X", "X / X", "log(X ^ 2)", "X ^ -1", "rsqrt(X * X)"):
+        for text in (
+            "output Y[j] = PART if X != 0 else 0",
+            "output Y[] = sum[j where X != 0](PART * X)",
+            "output Y[] = max[j where X != 0](PART)",
+            "output Y[j] = softmax[j where X != 0](PART) * X",
+            "output Y[j] = cumsum[j where X != 0](PART)",
+            "output Y[j, k] = PART * k + 1 if X[j] != 0 else 0; dim k = 2",
+            "output Y[] = logsumexp[j where X != 0](PART) + mean[j where X != 0](PART)",
+        ):
+            want = slopes(f"input X[j]; {text.replace('PART', f'({part})')}", x)
+            named = f"input X[j]; A[j] = {part}; {text.replace('PART', 'A')}"
+            twice = f"input X[j]; B[j] = {part}; A[j] = B + 0; {text.replace('PART', 'A')}"
+            assert slopes(named, x) == pytest.approx(want), named
+            assert slopes(twice, x) == pytest.approx(want), twice
