@@ -1,0 +1,102 @@
+"""`explain` and `graph`: what was planned and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from tensorlang import requests
+from tensorlang.commands.answered import answers, write
+from tensorlang.commands.asked import BIND, LAYERS, OUTPUT, SHAPES, SPEC, STYLE, TARGET, planning
+from tensorlang.options import Options
+
+
+@click.command("explain")
+@SPEC
+@SHAPES
+@TARGET
+@BIND
+@LAYERS
+@STYLE
+@click.option("--svg", metavar="FILE", help="Also draw the graph of the (one) layer there.")
+@planning
+@answers
+def explain_command(
+    spec: str,
+    shapes: tuple[str, ...],
+    target: str,
+    bind: tuple[str, ...],
+    layers: tuple[str, ...],
+    style: str,
+    svg: str | None,
+    ranges: tuple[str, ...],
+    memory: str | None,
+    profile: str,
+    path_finder: str,
+) -> None:
+    """Say what was planned and why: steps, FLOPs, bytes, where each line went.
+
+    \b
+    tensorlang explain axial.tl --layer AxialAttention X=2,64,64,256
+    """
+    from tensorlang.driver import compile_file
+    from tensorlang.explanation import explain_compiled
+
+    given = requests.shapes(shapes)
+    options = Options(
+        profile=profile,
+        ranges=requests.ranges(ranges),
+        memory=requests.memory(memory),
+        path_finder=path_finder,
+    )
+    compiled = compile_file(spec, target, requests.binds(bind), layers or None, options)
+    if (given or svg) and len(compiled.roots) != 1:
+        raise requests.BadRequest(f"choose one with --layer: {', '.join(compiled.roots)}")
+    explained = [explain_compiled(compiled, name, given) for name in compiled.roots]
+    if svg is not None:
+        write(explained[0].to_svg(), svg)
+    if style == "json":
+        click.echo(json.dumps([e.to_dict() for e in explained], indent=2, ensure_ascii=False))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+
+        for explanation in explained:
+            Console().print(explanation, "")
+    else:
+        click.echo("\n\n".join(str(e) for e in explained))
+
+
+@click.command("graph")
+@SPEC
+@OUTPUT
+@BIND
+@click.option("-l", "--layer", help="Which layer; needed where a file has several.")
+@click.option("--as", "form", type=click.Choice(["text", "json", "dot", "svg"]), default="text")
+@click.option("--lowered", is_flag=True, help="Before the rewrites.")
+@answers
+def graph_command(
+    spec: str,
+    output: str | None,
+    bind: tuple[str, ...],
+    layer: str | None,
+    form: str,
+    lowered: bool,
+) -> None:
+    """Print the graph of a layer.
+
+    \b
+    tensorlang graph axial.tl --layer AxialAttention --as svg -o axial.svg
+    """
+    from tensorlang.driver import compile_file
+    from tensorlang.ir import svg, text
+
+    compiled = compile_file(spec, "torch", requests.binds(bind), [layer] if layer else None)
+    if len(compiled.roots) != 1:
+        raise requests.BadRequest(f"choose one with --layer: {', '.join(compiled.roots)}")
+    (name,) = compiled.roots.values()
+    stages = compiled.stages[name, ""]
+    made = stages.graph if lowered else stages.rewritten
+    printers = {"text": text.to_text, "json": text.to_json, "dot": text.to_dot, "svg": svg.to_svg}
+    write(printers[form](made), output)
