@@ -17,13 +17,14 @@ from tensorlang.ir.nodes import (
     Semiring,
     SizeOf,
 )
-from tensorlang.ir.reads import substitute
+from tensorlang.ir.reads import read_operands, substitute
 from tensorlang.plan.cost import used
 from tensorlang.plan.plan import AnyStep, Slot, Step
 
 
 def numbers(steps: Sequence[AnyStep], kept: Sequence[Slot]) -> dict[Slot, Scalar]:
-    """Scalar steps of sizes and literals whose readers are all pointwise or plain products."""
+    """Scalar steps of sizes and literals whose readers are all pointwise or plain products, none of
+    which gathers by them."""
     out: dict[Slot, Scalar] = {}
     for step in steps:
         if not isinstance(step, Step) or not isinstance(step.node.op, Pointwise):
@@ -33,6 +34,7 @@ def numbers(steps: Sequence[AnyStep], kept: Sequence[Slot]) -> dict[Slot, Scalar
     for step in steps:
         if isinstance(step, Step) and _is_pointwise(step.node):
             plain = {read.node for read in step.node.reads if not read.subscripts}
+            plain -= {slot for read in step.node.reads for slot in [*read_operands(read)][1:]}
         else:
             plain = set()
         for slot in used(step):
