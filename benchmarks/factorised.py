@@ -21,7 +21,7 @@ from torch import Tensor
 import tensorlang as tl
 from benchmarks.timing import agree, devices, race, save
 from tensorlang.explanation import explain
-from tensorlang.explanation_seconds import priced
+from tensorlang.explanation.seconds import priced
 
 EQUATIONS = {
     "lowrank": """

@@ -8,7 +8,7 @@ from pathlib import Path
 from docs.build_readme import forward_of
 from tensorlang.driver import compile_file
 from tensorlang.explanation import explain_compiled
-from tensorlang.explanation_text import own_text
+from tensorlang.explanation.text import own_text
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tensorlang.explanation_costs import Count, Scope
+from tensorlang.explanation.costs import Count, Scope
 from tensorlang.ir.cost import add, scale, volume
 from tensorlang.ir.nodes import Contract, Semiring
 from tensorlang.plan.cost import flops as step_flops

@@ -8,7 +8,7 @@ from typing import assert_never
 
 import sympy
 
-from tensorlang.explanation_costs import Count, Scope
+from tensorlang.explanation.costs import Count, Scope
 from tensorlang.ir.nodes import (
     Affine,
     App,

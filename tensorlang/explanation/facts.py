@@ -1,100 +1,32 @@
-"""What was planned for a layer and why: costs at given sizes, steps, regions, rewrites, the graph.
-
-`explanation_costs` adds up, `explanation_words` says how, `explanation_text` prints.
-"""
+"""Everything that is said of a planned layer, as rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tensorlang.check.program import Input, Program
-from tensorlang.driver import Compiled, Stages
-from tensorlang.explanation_costs import Count, Scope, Totals, count_parameters
-from tensorlang.explanation_products import Contraction, contractions
-from tensorlang.explanation_text import to_rich, to_text
-from tensorlang.explanation_words import count_text, how, slot_names, step_name
+from tensorlang.check.program import Program
+from tensorlang.driver import Stages
+from tensorlang.explanation.costs import Count, Scope, Totals, count_parameters
+from tensorlang.explanation.data import to_dict
+from tensorlang.explanation.places import lines_of, spans_of
+from tensorlang.explanation.products import Contraction, contractions
+from tensorlang.explanation.text import to_rich, to_text
+from tensorlang.explanation.words import how, slot_names, step_name
 from tensorlang.ir.nodes import Call
 from tensorlang.ir.svg import to_svg
 from tensorlang.plan.fuse import attention_problem
 from tensorlang.plan.plan import AnyStep, AttentionStep, ProjectionsStep, Region, Step
 from tensorlang.plan.rows import alone
 from tensorlang.plan.text import threshold_text
-from tensorlang.requests import BadRequest, BadShape
-from tensorlang.size import Size
 from tensorlang.source import Span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def explain(layer: object, **shapes: Sequence[int]) -> Explanation:
-    """Explain a loaded layer (or its class) at the given input shapes.
-
-    `explain(layer, X=(2, 64, 64, 128))` evaluates the costs at those sizes; without shapes they are
-    polynomials in the dynamic sizes. Raises TypeError for what is no layer or no input of it,
-    ValueError for shapes that do not fit.
-    """
-    compiled = getattr(layer, "_compiled", None)
-    if not isinstance(compiled, Compiled):
-        raise TypeError(f"{layer!r} is no layer loaded by tensorlang.load")
-    (root,) = compiled.roots
-    return explain_compiled(compiled, root, shapes)
-
-
-def explain_compiled(
-    compiled: Compiled, layer: str, shapes: Mapping[str, Sequence[int]] | None = None
-) -> Explanation:
-    """Explain one of the layers that were compiled together; shapes as in `explain`."""
-    name = compiled.roots[layer]
-    program = compiled.stages[name, ""].program
-    given: Mapping[str, Size] = bind_shapes(program, shapes) if shapes else {}
-    sizes: dict[str, Size] = {dim.name: dim.size for dim in program.dynamic}
-    return Explanation(Scope(compiled, name, "", {**sizes, **given}))
-
-
-def bind_shapes(program: Program, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """Sizes of the dynamic dims when the inputs have these shapes (`...` is any number of axes)."""
-    known = {given.name: given for given in program.inputs}
-    for name in shapes:
-        if name not in known:
-            raise BadRequest(f"{program.layer} has no input {name}; it has {', '.join(known)}")
-    sizes: dict[str, int] = {}
-    for name, shape in shapes.items():
-        for size, found, axis in zip(*_aligned(known[name], shape), strict=True):
-            if not isinstance(size, int) and size.is_Symbol:
-                if sizes.setdefault(size.name, found) != found:
-                    other = sizes[size.name]
-                    raise BadShape(f"{name}: axis {axis} has size {found}, another says {other}")
-            elif isinstance(size, int) and size != found:
-                raise BadShape(f"{name}: axis {axis} has size {found}, the layer has {size}")
-    missing = [dim.name for dim in program.dynamic if dim.name not in sizes]
-    if missing:
-        raise BadShape(f"the given shapes leave {', '.join(missing)} open: give all inputs")
-    return sizes
-
-
-def _aligned(given: Input, shape: Sequence[int]) -> tuple[list[Any], list[int], list[str]]:
-    names = [" ".join(index.name for index in axis.indices) for axis in given.axes]
-    sizes = [axis.size for axis in given.axes]
-    found = list(shape)
-    for at, axis in enumerate(given.axes):
-        if any(index.ellipsis for index in axis.indices):
-            extra = len(found) - len(sizes) + 1
-            if extra < 0:
-                break
-            batch = 1
-            for size in found[at : at + extra]:
-                batch *= size
-            found[at : at + extra] = [batch]
-    if len(found) != len(sizes):
-        raise BadShape(f"{given.name} has axes [{', '.join(names)}], got shape {tuple(shape)}")
-    return sizes, found, names
-
-
-# --- the facts ------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Row:
     """One planned step: what it defines, how it is computed, what that costs, which lines it is.
@@ -255,45 +187,7 @@ class Explanation:
 
         Numbers where the sizes are known, polynomials in the dynamic sizes as text where not.
         """
-        return {
-            "layer": self.layer,
-            "target": self.target,
-            "axes": self.scope.signature,
-            "hyperparameters": {name: _data(value) for name, value in self.program.hypers},
-            "sizes": {name: plain(size) for name, size in self.sizes.items()},
-            "parameters": self.parameters,
-            "flops": plain(self.totals.flops),
-            "bytes": plain(self.totals.bytes),
-            "peak_bytes": plain(self.totals.peak_bytes),
-            "memory": self.memory,
-            "parameter_table": [
-                {"name": p.name, "shape": p.shape, "count": p.count, "initial": p.initial}
-                for p in self.parameter_table
-            ],
-            "regions": [self._region(part) for part in self.parts],
-            "contractions": [
-                {
-                    "name": c.name,
-                    "span": [place(span) for span in c.spans],
-                    "tree": c.tree,
-                    "factors": c.factors,
-                    "flops": plain(c.flops),
-                    "naive_flops": plain(c.naive_flops),
-                    "bytes": plain(c.bytes),
-                }
-                for c in self.contractions
-            ],
-            "rewrites": [
-                {
-                    "rule": rule.rule,
-                    "what": rule.what,
-                    "saved": rule.saved,
-                    "lines": list(lines_of(rule.spans)),
-                }
-                for rule in self.stages.applied
-            ],
-            "sub_layers": [inner.to_dict() for inner in self.sub_layers] if not self.calls else [],
-        }
+        return to_dict(self)
 
     def to_svg(self) -> str:
         """The rewritten graph as one SVG."""
@@ -353,57 +247,8 @@ class Explanation:
     def _trees(self, steps: Sequence[AnyStep]) -> tuple[Contraction, ...]:
         return contractions(self.scope, steps, self.stages.plan.outputs, self._names)
 
-    def _region(self, part: Part) -> dict[str, Any]:
-        return {
-            "backend": part.backend,
-            "reason": part.reason,
-            "flops": plain(part.flops),
-            "bytes": plain(part.bytes),
-            "lines": list(lines_of([span for row in part.rows for span in row.spans])),
-            "steps": [
-                {
-                    "name": row.name,
-                    "how": row.how,
-                    "why": row.why,
-                    "flops": plain(row.flops),
-                    "bytes": None if row.bytes is None else plain(row.bytes),
-                    "lines": list(lines_of(row.spans)),
-                }
-                for row in part.rows
-            ],
-            "regimes": [
-                {
-                    "when": choice.when,
-                    "chosen": choice.chosen,
-                    "flops": plain(choice.flops),
-                    "trees": list(choice.trees),
-                }
-                for choice in part.regimes
-            ],
-        }
-
 
 # --- pieces ---------------------------------------------------------------------------------------
-def plain(count: Count) -> int | str:
-    """A number, or a polynomial as text."""
-    return count if isinstance(count, int) else count_text(count)
-
-
-def place(span: Span) -> str:
-    return f"{span.source.path}:{span.line}:{span.column}"
-
-
-def lines_of(spans: Sequence[Span]) -> tuple[int, ...]:
-    """Line numbers, in order, once each."""
-    return tuple(sorted({span.line for span in spans}))
-
-
-def spans_of(step: AnyStep) -> tuple[Span, ...]:
-    if isinstance(step, ProjectionsStep):
-        return tuple(span for projection in step.projections for span in projection.spans)
-    return step.spans
-
-
 def _why(step: AnyStep, reasons: Sequence[str]) -> str:
     """Which of a region's reasons is that of a step."""
     if len(reasons) == 1:
@@ -437,9 +282,3 @@ def _product(counts: Iterator[int]) -> int:
     for count in counts:
         out *= count
     return out
-
-
-def _data(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_data(item) for item in value]
-    return value if isinstance(value, (bool, int, float, str)) else str(value)

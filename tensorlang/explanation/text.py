@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tensorlang.explanation_costs import Count
-from tensorlang.explanation_words import count_text
+from tensorlang.explanation.costs import Count
+from tensorlang.explanation.words import count_text
 from tensorlang.source import Span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from tensorlang.explanation import Explanation, Part, Row
+    from tensorlang.explanation.facts import Explanation, Part, Row
 
 _LONGEST_LINE = 88
 _ALIGNED = 26  # names longer than this push their line's columns out

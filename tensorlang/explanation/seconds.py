@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tensorlang.explanation import Explanation
-from tensorlang.explanation_words import step_name
+from tensorlang.explanation.facts import Explanation
+from tensorlang.explanation.words import step_name
 from tensorlang.order.profile import profile_of
 from tensorlang.plan.seconds import seconds
 from tensorlang.plan.slots import dtypes
