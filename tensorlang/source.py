@@ -31,6 +31,19 @@ class Source:
         end = self.text.find("\n", start)
         return self.text[start : len(self.text) if end < 0 else end]
 
+    def statement(self, number: int, most: int = 8) -> str:
+        """The line and, while a bracket is open, those after it (to `most`), in one line to show."""
+        parts: list[str] = []
+        depth = 0
+        for line in range(number, min(number + most, len(self.line_starts) + 1)):
+            part = self.line(line).split("#", 1)[0] if parts else self.line(line)
+            parts.extend(part.split())
+            code = part.split("#", 1)[0]
+            depth += sum(map(code.count, "([")) - sum(map(code.count, ")]"))
+            if depth <= 0:
+                break
+        return " ".join(parts).replace("( ", "(").replace("[ ", "[")
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -513,7 +513,7 @@ class _Steps:
         out = []
         for path, line in sorted(places):
             source = texts[path, line].source
-            shown = comment_text(" ".join(source.line(line).split()))
+            shown = comment_text(source.statement(line))
             where = comment_text(PurePath(path).name)
             out.append(dotted(f"{where}:{line}: {shown}", 98 - self.body.indent))
         return tuple(out)

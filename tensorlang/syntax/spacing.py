@@ -32,6 +32,10 @@ _TIGHTNESS = {
     **dict.fromkeys(("TIMES", "DIVIDE", "FLOOR_DIVIDE", "MODULO"), 4),
 }
 _AFTER_BRACKET = 5
+_LINE = 50  # what one line more costs; a break costs the square of its own cost
+_PARAMETERS = 100  # what a break among the parameters of a def costs besides
+_OVERFLOW = 100_000  # what a column beyond WIDTH costs
+_DEEPEST = 6  # brackets that are still seen in the indentation
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,13 @@ class Piece:
     """A token as printed: the spaces before it, its text, how willingly the line breaks before it.
 
     `cost` orders places by the brackets around them (square ones count twice), then by tightness;
-    None where the line may not break.
+    None where the line may not break. `depth` is the number of those brackets.
     """
 
     space: str
     text: str
     cost: int | None
+    depth: int
 
 
 def pieces(tokens: Sequence[Token]) -> list[Piece]:
@@ -53,21 +58,25 @@ def pieces(tokens: Sequence[Token]) -> list[Piece]:
     before: Token | None = None
     before_is_unary = False
     costs: list[int] = []
+    is_parameter = bool(tokens) and tokens[0].type == "DEF"
     for i, token in enumerate(tokens):
+        is_parameter = is_parameter and (bool(costs) or token.type != "EQUALS")
         if token.type == "COMMA" and i + 1 < len(tokens) and tokens[i + 1].type in _CLOSE:
             continue
         is_unary = token.type == "MINUS" and (before is None or _awaits_operand(before))
         if token.type in _CLOSE:
             costs.pop()
         if before is None:
-            out.append(Piece("", _text(token), None))
+            out.append(Piece("", _text(token), None, 0))
         else:
             space = " " if _is_apart(before, before_is_unary, token, is_unary) else ""
             if before.type in _PADDED and (i == 1 or tokens[0].type != "FROZEN"):
                 space = space.ljust(_WORD_WIDTH - len(before.text) + 1) if i == 1 else space
             tightness = None if is_unary and before.type != "COMMA" else _tightness(before, token)
             cost = None if tightness is None or not costs else 10 * sum(costs) + tightness
-            out.append(Piece(space, _text(token), cost))
+            if cost is not None and is_parameter:
+                cost += _PARAMETERS
+            out.append(Piece(space, _text(token), cost, len(costs)))
         if token.type in _OPEN:
             costs.append(1 if token.type == "LPAR" else 2)
         before, before_is_unary = token, is_unary
@@ -102,48 +111,68 @@ def joined(line: Sequence[Piece]) -> str:
 def wrapped(line: Sequence[Piece], first: int, further: int) -> list[str]:
     """Print the pieces in lines of at most WIDTH columns, as far as brackets allow it.
 
-    A line breaks after the bracket that its end closes, if the rest then fits; else at the
-    shallowest place that fits, of several at the last. `first` and `further` are the indentation
-    of the first line and of those that continue it.
+    A line breaks after the bracket that its end closes, if the rest then fits; else where the
+    breaks together cost least. `first` and `further` are the indentation of the first line and of
+    those that continue it; each bracket around a continuation but one indents it by INDENT more.
     """
-    lines: list[str] = []
-    start, indent = 0, first
-    while start < len(line):
-        end = _after_last_bracket(line, start, WIDTH - indent, WIDTH - further)
-        end = end or _end(line, start, WIDTH - indent)
-        lines.append(" " * indent + joined(line[start:end]))
-        start, indent = end, further
-    return lines
+    if len(joined(line)) <= WIDTH - first:
+        return [" " * first + joined(line)]
+    at = _after_last_bracket(line, WIDTH - first, WIDTH - further)
+    ends = [len(line)] if at is None else [at, len(line)]
+    if at is None:
+        ends = _ends(line, first, further)
+    starts = [0, *ends[:-1]]
+    indents = [first, *(_indent(line[start], further) for start in starts[1:])]
+    return [
+        " " * indent + joined(line[start:end])
+        for start, end, indent in zip(starts, ends, indents, strict=True)
+    ]
 
 
-def _after_last_bracket(
-    line: Sequence[Piece], start: int, room: int, room_further: int
-) -> int | None:
+def _indent(piece: Piece, further: int) -> int:
+    return further + INDENT * (min(max(piece.depth, 1), _DEEPEST) - 1)
+
+
+def _after_last_bracket(line: Sequence[Piece], room: int, room_further: int) -> int | None:
     """The first place inside the parentheses that close at the end of the line."""
-    if len(joined(line[start:])) <= room or line[-1].text != ")":
+    if line[-1].text != ")":
         return None
     depth = 0
-    for i in range(len(line) - 1, start, -1):
+    for i in range(len(line) - 1, 0, -1):
         depth += (line[i].text == ")") - (line[i].text == "(")
         if depth == 0:
-            is_fit = len(joined(line[start : i + 1])) <= room
+            is_fit = len(joined(line[: i + 1])) <= room
             is_rest_fit = len(joined(line[i + 1 :])) <= room_further
             return i + 1 if is_fit and is_rest_fit else None
     return None
 
 
-def _end(line: Sequence[Piece], start: int, room: int) -> int:
-    """Where the printed line that begins with piece `start` ends."""
-    used = len(line[start].text)
-    best: tuple[int, int] | None = None
-    for i in range(start + 1, len(line)):
-        piece = line[i]
-        if used > room and best is not None:
-            return best[1]
-        if piece.cost is not None and (best is None or piece.cost <= best[0]):
-            best = (piece.cost, i)
-        used += len(piece.space) + len(piece.text)
-    return best[1] if used > room and best is not None else len(line)
+def _ends(line: Sequence[Piece], first: int, further: int) -> list[int]:
+    """Where the printed lines end whose breaks cost least together."""
+    places = [0, *(i for i, piece in enumerate(line) if i and piece.cost is not None), len(line)]
+    ahead = {len(line): (0, len(line))}
+    for number in range(len(places) - 2, -1, -1):
+        start = places[number]
+        indent = _indent(line[start], further) if start else first
+        used, last = len(line[start].text) + indent, start + 1
+        best: tuple[int, int] | None = None
+        for end in places[number + 1 :]:
+            used += sum(len(piece.space) + len(piece.text) for piece in line[last:end])
+            last = end
+            if best is not None and used > WIDTH:
+                break
+            cost = line[end].cost if end < len(line) else None
+            total = ahead[end][0] + (0 if cost is None else _LINE + cost * cost)
+            total += _OVERFLOW * max(used - WIDTH, 0)
+            if best is None or total <= best[0]:
+                best = (total, end)
+        assert best is not None, places
+        ahead[start] = best
+    ends, start = [], 0
+    while start < len(line):
+        start = ahead[start][1]
+        ends.append(start)
+    return ends
 
 
 def _tightness(before: Token, token: Token) -> int | None:
