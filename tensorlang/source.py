@@ -32,7 +32,7 @@ class Source:
         return self.text[start : len(self.text) if end < 0 else end]
 
     def statement(self, number: int, most: int = 8) -> str:
-        """The line and, while a bracket is open, those after it (to `most`), in one line to show."""
+        """The line, and those after it while a bracket is open, as one; `most` lines at most."""
         parts: list[str] = []
         depth = 0
         for line in range(number, min(number + most, len(self.line_starts) + 1)):

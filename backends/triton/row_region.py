@@ -16,7 +16,8 @@ from tensorlang.backends.triton.region import (
     with_blocks,
     wrapper,
 )
-from tensorlang.backends.triton.rows import Gradient, Operand, Rows, kernels, spread
+from tensorlang.backends.triton.row_space import Gradient, Operand, spread
+from tensorlang.backends.triton.rows import Rows, kernels
 from tensorlang.dtype import Dtype
 from tensorlang.plan.plan import Plan, Region, Step
 from tensorlang.plan.rows import MOST_LANES, Space, space
