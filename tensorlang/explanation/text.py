@@ -210,7 +210,7 @@ def source_lines(e: Explanation, spans: Sequence[Span]) -> tuple[str, ...]:
     own = e.program.span.source.path
     out = []
     for (path, number), span in found:
-        text = " ".join(span.source.line(number).split())
+        text = span.source.statement(number)
         short = text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
         out.append(f"{'' if path == own else path + ':'}{number} | {short}")
     return tuple(out)
