@@ -24,6 +24,7 @@ from torch import nn
 from tensorlang.check.check import check_layer
 from tensorlang.check.factorised import RANKS
 from tensorlang.check.hypers import ranks_by_values
+from tensorlang.check.names import CONSTRUCTOR_ARGUMENTS
 from tensorlang.check.program import Program, Value
 from tensorlang.check.spec import Spec, load_spec, spec_of_text
 from tensorlang.dense_values import decomposed, ranks_for
@@ -87,8 +88,7 @@ class LayerClass(type):
             return super().__call__(*args, **kwargs)
         if args:
             raise TypeError(f"{cls.__name__} takes its hyperparameters by keyword")
-        own = {hyper.name for hyper in cls._spec.layers[cls._layer].ast.hypers}
-        place = {k: kwargs.pop(k) for k in ("device", "dtype") if k in kwargs and k not in own}
+        place = {name: kwargs.pop(name) for name in CONSTRUCTOR_ARGUMENTS if name in kwargs}
         values = {name: kwargs.pop(name) for name in cls._given if name in kwargs}
         made = _concrete(cls, _with_ranks(cls, kwargs, values))(**place)
         if values:
@@ -109,29 +109,13 @@ def _layer_class(spec: Spec, name: str, options: Options) -> LayerClass:
 
 def _new_layer_class(spec: Spec, name: str, options: Options) -> LayerClass:
     layer = spec.layers[name].ast
-    parameters = [
-        inspect.Parameter(
-            hyper.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if hyper.default is None else _Shown(hyper.span.text),
-        )
-        for hyper in layer.hypers
-        if not keyword.iskeyword(hyper.name)
-    ]
-    parameters += [
-        inspect.Parameter(extra, inspect.Parameter.KEYWORD_ONLY, default=None)
-        for extra in ("device", "dtype")
-        if extra not in {hyper.name for hyper in layer.hypers}
-    ]
-    if any(keyword.iskeyword(hyper.name) for hyper in layer.hypers):
-        parameters.append(inspect.Parameter("hypers", inspect.Parameter.VAR_KEYWORD))
     return LayerClass(
         name,
         (nn.Module,),
         {
             "__doc__": layer.docstring or f"Layer {name} of {spec.path}.",
             "__module__": __name__,
-            "__signature__": inspect.Signature(parameters),
+            "__signature__": _signature(layer),
             "_spec": spec,
             "_layer": name,
             "_options": options,
@@ -139,6 +123,30 @@ def _new_layer_class(spec: Spec, name: str, options: Options) -> LayerClass:
             "_given": _given(layer),
         },
     )
+
+
+def _signature(layer: ast.Layer) -> inspect.Signature:
+    """What a constructor takes; hyperparameters named like a word of Python as `**more`."""
+    named = [hyper for hyper in layer.hypers if not keyword.iskeyword(hyper.name)]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(
+            hyper.name,
+            kind,
+            default=inspect.Parameter.empty if hyper.default is None else _Shown(hyper.span.text),
+        )
+        for hyper in named
+    ]
+    given = {name: None for name in _given(layer) if not keyword.iskeyword(name)}
+    parameters += [
+        inspect.Parameter(name, kind, default=None) for name in (*given, *CONSTRUCTOR_ARGUMENTS)
+    ]
+    if len(named) < len(layer.hypers):
+        more = "more"
+        while more in {hyper.name for hyper in named} | given.keys():
+            more = f"_{more}"
+        parameters.append(inspect.Parameter(more, inspect.Parameter.VAR_KEYWORD))
+    return inspect.Signature(parameters)
 
 
 class _Shown:
@@ -158,9 +166,7 @@ def _given(layer: ast.Layer) -> dict[str, bool]:
     return {
         tensor.name: tensor.name + RANKS in late
         for statement in layer.body
-        if isinstance(statement, ast.ParamDecl)
-        and isinstance(statement.initialiser, ast.Name)
-        and statement.initialiser.id == "given"
+        if isinstance(statement, ast.ParamDecl) and statement.given
         for tensor in statement.tensors
     }
 

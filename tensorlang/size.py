@@ -20,6 +20,11 @@ def unbound(name: str) -> sympy.Symbol:
     return sympy.Symbol(name, integer=True, positive=True)
 
 
+def expression(number: int | float | sympy.Expr) -> sympy.Expr:
+    """The number for sympy, never from text: sympy evaluates what a string says."""
+    return sympy.sympify(number, strict=True)
+
+
 def simplest(size: Size) -> Size:
     """An int where the expression is one."""
     if isinstance(size, int):

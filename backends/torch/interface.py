@@ -10,7 +10,7 @@ import sympy
 
 from tensorlang.backends.torch.body import Body
 from tensorlang.backends.torch.names import comment_text, quoted
-from tensorlang.check.program import Axis, Input, Program
+from tensorlang.check.program import Axis, Dim, Input, Program
 from tensorlang.size import Size, product, simplest, symbols
 
 ELLIPSIS = "..."
@@ -25,6 +25,9 @@ class Interface:
     variables: list[str]
     checks: bool
     bound: dict[str, str] = field(default_factory=dict)  # symbol -> expression of its size
+    divisors: dict[str, tuple[Dim, ...]] = field(
+        default_factory=dict
+    )  # symbol -> rest of its group
     origins: dict[str, str] = field(default_factory=dict)  # symbol -> input that brought it
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -51,17 +54,13 @@ class Interface:
         name = symbols(unknown[0])[0]
         rest = product(s for s in sizes if s is not unknown[0])
         if rest != 1:
-            shape = f"{shape} // {self._later(rest)}"
+            self.divisors[name] = tuple(i.dim for i in axis.indices if i.dim.size is not unknown[0])
         elif any(index.ellipsis for index in axis.indices):
             shape = ""
         else:
             self.places[name] = (number, place)
         self.bound[name] = shape
         self.origins[name] = given.name
-
-    def _later(self, size: Size) -> str:
-        """A size in symbols that are bound, their variables not named yet."""
-        return f"({{{size}}})" if not isinstance(size, int) else str(size)
 
     # --- printing ---
     def head(self, lines: Sequence[str]) -> list[str]:
@@ -71,7 +70,7 @@ class Interface:
         bounds = self._computed_dims() if self.checks else []
         text = "\n".join([*lines, *(line for check in checks for line in check), *bounds])
         text += "\n".join(self._reshapes())
-        needed = [name for name in self.bound if _mentions(text, self.body.symbols[name])]
+        needed = self._needed(text)
         out: list[str] = []
         if ELLIPSIS in needed and len(re.findall(rf"\b{self.body.symbols[ELLIPSIS]}\b", text)) == 1:
             # used once: written in place
@@ -89,6 +88,14 @@ class Interface:
         out += bounds
         out += self._reshapes()
         return out
+
+    def _needed(self, text: str) -> list[str]:
+        """Symbols whose variables the text mentions, and those that they are computed from."""
+        mentioned = [name for name in self.bound if _mentions(text, self.body.symbols[name])]
+        for name in mentioned:  # grows
+            below = [s for dim in self.divisors.get(name, ()) for s in symbols(dim.size)]
+            mentioned += [s for s in below if s not in mentioned]
+        return [name for name in self.bound if name in mentioned]
 
     def _sizes(self, number: int, needed: Sequence[str], text: str) -> list[str]:
         given = self.program.inputs[number]
@@ -113,21 +120,13 @@ class Interface:
         for name in mine:
             if name in self.places or name == ELLIPSIS:
                 continue
-            out.append(f"{self.body.symbols[name]} = {self._resolved(self.bound[name])}")
+            out += [self._at_least_one(dim) for dim in self.divisors[name] if _may_be_empty(dim)]
+            rest = self.body.size(product(dim.size for dim in self.divisors[name]))
+            out.append(f"{self.body.symbols[name]} = {self.bound[name]} // {rest}")
         if brings and ELLIPSIS in needed:
             self.body.file.require_import("import math")
             out.append(f"{self.body.symbols[ELLIPSIS]} = math.prod({self.batch})")
         return out
-
-    def _resolved(self, text: str) -> str:
-        """Fill in the sizes that `_later` left open."""
-        found = re.search(r"\(\{(.*)\}\)", text)
-        if found is None:
-            return text
-        size = sympy.sympify(
-            found.group(1), locals={n: _symbol(n) for n in self.bound if n != ELLIPSIS}
-        )
-        return text.replace(found.group(0), f"({self.body.size_text(simplest(size))[0]})")
 
     def _check(self, number: int, early: bool = False) -> list[str]:
         """The shape check of an input; `early` leaves out what later inputs or itself bring."""
@@ -159,16 +158,16 @@ class Interface:
         out = []
         for dim in self.program.dims:
             size = dim.size
-            if isinstance(size, int) or _is_symbol(size) or not symbols(size):
+            if _is_symbol(size) or not set(symbols(size)) <= set(self.bound):
                 continue
-            if not set(symbols(size)) <= set(self.bound):
-                continue
-            if (size - 1).is_nonnegative:
-                continue
-            shown = self.body.size_text(size)[0]
-            function = self.body.file.require("_check_dim")
-            out.append(f"{function}({quoted(self.program.layer)}, {quoted(dim.name)}, {shown})")
+            if _may_be_empty(dim):
+                out.append(self._at_least_one(dim))
         return out
+
+    def _at_least_one(self, dim: Dim) -> str:
+        function = self.body.file.require("_check_dim")
+        size = self.body.size_text(dim.size)[0]
+        return f"{function}({quoted(self.program.layer)}, {quoted(dim.name)}, {size})"
 
     def _reshapes(self) -> list[str]:
         """Batch axes of every input as one."""
@@ -208,12 +207,13 @@ def _ellipsis(given: Input) -> int | None:
     return None
 
 
+def _may_be_empty(dim: Dim) -> bool:
+    """Whether the dim's size depends on inputs and is not proved to be positive."""
+    return not isinstance(dim.size, int) and not (dim.size - 1).is_nonnegative
+
+
 def _is_symbol(size: Size) -> bool:
     return isinstance(size, sympy.Symbol)
-
-
-def _symbol(name: str) -> sympy.Symbol:
-    return sympy.Symbol(name, integer=True, nonnegative=True)
 
 
 def _mentions(text: str, name: str) -> bool:

@@ -27,7 +27,7 @@ from tensorlang.check.program import (
     Transform,
 )
 from tensorlang.dtype import Dtype
-from tensorlang.size import Size, simplest
+from tensorlang.size import Size, expression, simplest
 
 Ranges = Mapping[str, tuple[int, int]]  # least and greatest value of an integer tensor
 
@@ -139,7 +139,7 @@ def _fixed(function: str, args: Sequence[Size]) -> Size | None:
                 return None
             if isinstance(a, int) and isinstance(b, int):
                 return a // b if function == "floordiv" else a % b
-            return sympy.floor(sympy.sympify(a) / b) if function == "floordiv" else sympy.Mod(a, b)
+            return sympy.floor(expression(a) / b) if function == "floordiv" else sympy.Mod(a, b)
         case "pow", (a, int(b)) if 0 <= b <= 8:
             return a**b
         case "min", _:

@@ -27,7 +27,7 @@ from tensorlang.check.errors.layers import UnprovedDivision
 from tensorlang.check.errors.names import UnknownName
 from tensorlang.check.program import Value
 from tensorlang.diagnostics import Diagnostic
-from tensorlang.size import simplest
+from tensorlang.size import expression, simplest
 from tensorlang.source import Span
 from tensorlang.syntax import ast
 
@@ -174,7 +174,7 @@ class _Evaluator:
                 return a / b
             case ((int() | float()), (int() | float())):
                 return a / b
-        quotient: Number = sympy.sympify(a) / b
+        quotient: Number = expression(a) / b
         if isinstance(simplest(quotient), int):
             return simplest(quotient)
         whole = isinstance(a, float) or isinstance(b, float) or always_divides(a, b)
@@ -185,7 +185,7 @@ class _Evaluator:
     def int_divide(self, a: Number, b: Number, modulo: bool, span: Span) -> Number:
         self.refuse_zero(b, span)
         if isinstance(a, sympy.Expr) or isinstance(b, sympy.Expr):
-            quotient = sympy.sympify(a) / b
+            quotient = expression(a) / b
             return self.bounded(sympy.Mod(a, b) if modulo else sympy.floor(quotient), span)
         return self.bounded(a % b if modulo else a // b, span)
 
@@ -204,7 +204,7 @@ class _Evaluator:
             limit = 2**16 if isinstance(base, sympy.Expr) else _BITS
             if isinstance(exponent, int | float) and abs(exponent) > limit:
                 raise _Wrong(TooLarge(span))
-            return self.bounded(sympy.sympify(base) ** exponent, span)
+            return self.bounded(expression(base) ** exponent, span)
         if base == 0 and exponent < 0:
             raise _Wrong(DividedByZero(span))
         if isinstance(base, int) and isinstance(exponent, int):
@@ -301,7 +301,7 @@ def _compare(comparison: ast.Comparison, a: Value, b: Value, span: Span) -> bool
     assert not isinstance(a, bool | str | tuple) and not isinstance(b, bool | str | tuple)
     if not isinstance(a, sympy.Expr) and not isinstance(b, sympy.Expr):
         return bool(_OPERATORS[comparison](a, b))
-    difference = sympy.expand(sympy.sympify(a) - b)
+    difference = sympy.expand(expression(a) - b)
     relation = _RELATIONS[comparison](difference, 0)
     if relation in (sympy.true, sympy.false):
         return bool(relation)

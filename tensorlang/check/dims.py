@@ -22,7 +22,7 @@ from tensorlang.check.program import Apply, Dim, Expr, Literal, SizeValue, Value
 from tensorlang.dtype import Dtype
 from tensorlang.library.constant import Constant, OpenSlot
 from tensorlang.library.irreps import MOST_DEGREE, Irreps, natural, parse
-from tensorlang.size import Size, dynamic, product, simplest, unbound
+from tensorlang.size import Size, dynamic, expression, product, simplest, unbound
 from tensorlang.source import Span
 from tensorlang.syntax import ast
 
@@ -259,7 +259,7 @@ class Dims:
             return size // known
         if not always_divides(size, known):
             self.report(UnprovedDivision(span, str(size), str(known)))
-        return simplest(sympy.cancel(sympy.sympify(size) / known))
+        return simplest(sympy.cancel(expression(size) / known))
 
     def _axis(self, mention: GroupMention) -> Size | None:
         """The size of the axis that a group splits."""

@@ -6,7 +6,7 @@ from itertools import product
 
 import sympy
 
-from tensorlang.size import Size
+from tensorlang.size import Size, expression
 
 _CASES = 4096  # residues tried
 
@@ -17,7 +17,7 @@ def always_divides(numerator: Size, divisor: Size) -> bool:
     A polynomial with integer coefficients takes values divisible by k iff it does so on all
     residues modulo k, e.g. r * (r - 1) by 2.
     """
-    quotient = sympy.cancel(sympy.sympify(numerator) / divisor)
+    quotient = sympy.cancel(expression(numerator) / divisor)
     if quotient.is_integer:
         return True
     over, under = sympy.fraction(sympy.together(quotient))

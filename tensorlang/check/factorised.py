@@ -14,6 +14,8 @@ from tensorlang.check.errors.factorisations import (
     RanksOfValues,
     UnknownFactorisation,
 )
+from tensorlang.check.errors.names import ModuleAttribute
+from tensorlang.check.names import user_of
 from tensorlang.check.program import (
     Affine,
     AffineAt,
@@ -141,9 +143,7 @@ def _clause(
         if not isinstance(tol, int | float) or isinstance(tol, bool) or not 0 < tol < 1:
             bad("tol is a relative error between 0 and 1")
             return None
-        if not (
-            isinstance(statement.initialiser, ast.Name) and statement.initialiser.id == "given"
-        ):
+        if not statement.given:
             bad("tol needs values to decompose", "write  ~ given, or give ranks")
             return None
     elif rank is None and row.rank is not None:
@@ -203,6 +203,10 @@ def factorise(
     if not _statable(scope, dense, form, found):
         return []
     for factor in form.factors:
+        user = user_of(factor.name, by_its_name=True)
+        if user is not None:
+            name = f"{entered.name}.{factor.name}"
+            scope.report(ModuleAttribute(entered.span, name, user))
         scope.params.append(_factor(dense, factor, form))
     arguments = tuple(found.arguments.items())
     kind = found.row.name

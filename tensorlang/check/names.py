@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -50,15 +51,36 @@ _ATTRIBUTES = """
     _non_persistent_buffers_set _parameters _register_load_state_dict_pre_hook
     _register_state_dict_hook _replicate_for_data_parallel _save_to_state_dict _slow_forward
     _state_dict_hooks _state_dict_pre_hooks _version _wrapped_call_impl _program
-    _compiled _given _layer _like _options _spec _weights factorisations reset_parameters
+    _compiled _given _layer _like _options _spec _unset _weights factorisations reset_parameters
 """
-MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split())
-"""What `nn.Module` has, and what emitted and loaded modules add to it."""
+_EXPORTED = """
+    _boxed_call _code _codegen _deepcopy_init _graph _guards_fn _in_spec _out_spec
+    _recompile_submodules _register_create_node_hook _register_deepcopy_hook
+    _register_erase_node_hook _register_replace_node_hook _set_replace_hook _tracer_cls
+    _unregister_create_node_hook _unregister_deepcopy_hook _unregister_erase_node_hook
+    _unregister_replace_node_hook add_submodule code delete_all_unused_submodules delete_submodule
+    graph meta print_readable range_constraints recompile to_folder
+"""
+_OF_EXPORTED = frozenset(_EXPORTED.split())
+MODULE_ATTRIBUTES = frozenset(_ATTRIBUTES.split()) | _OF_EXPORTED
+"""What `nn.Module` has, what emitted and loaded modules add to it, and exported ones."""
+CONSTRUCTOR_ARGUMENTS = ("device", "dtype")
+"""What every module's constructor takes, beside hyperparameters and params that are given."""
 
 
-def is_module_attribute(name: str) -> bool:
-    """Whether a module needs this name for itself."""
-    return name in MODULE_ATTRIBUTES or is_python_own(name) or name.startswith("_forward_")
+def user_of(name: str, *, by_its_name: bool) -> str | None:
+    """Who else needs the name of something stored; None if it is free.
+
+    `by_its_name`: the attribute has this name, as params and sub-layers do and constants don't.
+    Exported modules mention attributes as `self.name`, whatever the name.
+    """
+    if name in _OF_EXPORTED:
+        return "torch.export"
+    if name in MODULE_ATTRIBUTES or name.startswith("_forward_"):
+        return "nn.Module"
+    if is_python_own(name) or (by_its_name and (keyword.iskeyword(name) or name == "self")):
+        return "Python"
+    return None
 
 
 def is_python_own(name: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from tensorlang.check.constructed import constructor, named
 from tensorlang.check.dims import FirstAxis
 from tensorlang.check.errors.dims import GroupUnknown
-from tensorlang.check.errors.names import ModuleAttribute, PrimedDeclaration
+from tensorlang.check.errors.names import ConstructorArgument, ModuleAttribute, PrimedDeclaration
 from tensorlang.check.mentions import base
-from tensorlang.check.names import is_module_attribute
+from tensorlang.check.names import CONSTRUCTOR_ARGUMENTS, user_of
 from tensorlang.check.scope import Kind, LayerScope
 from tensorlang.source import Span
 from tensorlang.syntax import ast
@@ -19,6 +19,7 @@ def declare_names(scope: LayerScope) -> set[int]:
     layer = scope.layer
     for hyper in layer.hypers:
         scope.declare(hyper.name, Kind.HYPER, hyper.name_span)
+        _constructor_argument(scope, hyper.name, hyper.name_span)
     for statement in layer.body:
         if isinstance(statement, ast.DimDecl):
             for binding in statement.dims:
@@ -48,10 +49,12 @@ def _declare(scope: LayerScope, statement: ast.Statement, owned: set[int]) -> No
         case ast.ParamDecl(tensors=tensors):
             for tensor in tensors:
                 _own(scope, tensor, Kind.PARAM, owned)
+                if statement.given:
+                    _constructor_argument(scope, tensor.name, tensor.name_span)
                 _module_attribute(scope, tensor.name, tensor.name_span)
         case ast.ConstDecl(tensor):
             _own(scope, tensor, Kind.CONST, owned)
-            _module_attribute(scope, tensor.name, tensor.name_span)
+            _module_attribute(scope, tensor.name, tensor.name_span, by_its_name=False)
         case ast.DimDecl(dims):
             for binding in dims:
                 if base(binding.name) != binding.name:
@@ -88,9 +91,17 @@ def _own(scope: LayerScope, tensor: ast.Declared, kind: Kind, owned: set[int]) -
     return True
 
 
-def _module_attribute(scope: LayerScope, name: str, span: Span) -> None:
-    if is_module_attribute(name):
-        scope.report(ModuleAttribute(span, name))
+def _module_attribute(
+    scope: LayerScope, name: str, span: Span, *, by_its_name: bool = True
+) -> None:
+    user = user_of(name, by_its_name=by_its_name)
+    if user is not None:
+        scope.report(ModuleAttribute(span, name, user))
+
+
+def _constructor_argument(scope: LayerScope, name: str, span: Span) -> None:
+    if name in CONSTRUCTOR_ARGUMENTS:
+        scope.report(ConstructorArgument(span, name))
 
 
 def _elsewhere(scope: LayerScope, name: str) -> bool:

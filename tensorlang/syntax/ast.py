@@ -276,6 +276,12 @@ class ParamDecl:
     factorisation: Expr | None
     span: Span
 
+    @property
+    def given(self) -> bool:
+        """Whether its values are supplied, not drawn."""
+        law = self.initialiser
+        return (law.id if isinstance(law, Name) else getattr(law, "name", None)) == "given"
+
 
 @dataclass(frozen=True, slots=True)
 class ConstDecl:

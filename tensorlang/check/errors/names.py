@@ -62,9 +62,22 @@ class ReservedName(Diagnostic):
 class ModuleAttribute(Diagnostic):
     code = "E0205"
     name: str
+    user: str
 
     def message(self) -> str:
-        return f"{self.name} cannot be stored under this name: nn.Module uses it"
+        return f"{self.name} cannot be stored under this name: {self.user} uses it"
+
+    def label(self) -> str:
+        return "choose another name"
+
+
+@dataclass(frozen=True)
+class ConstructorArgument(Diagnostic):
+    code = "E0213"
+    name: str
+
+    def message(self) -> str:
+        return f"the constructor's {self.name} is torch's: nothing else can be given by this name"
 
     def label(self) -> str:
         return "choose another name"
