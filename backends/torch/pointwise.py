@@ -5,13 +5,13 @@ Operators are printed with Python's precedences; what is used twice, deep or lon
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from tensorlang.backends.torch.body import Body
+from tensorlang.backends.torch.code import Code, literal, power, signed_sum
 from tensorlang.backends.torch.numbers import reciprocal
 from tensorlang.backends.torch.operand import Operand, aligned, contiguous
 from tensorlang.backends.torch.reads import read_operand
@@ -39,27 +39,11 @@ _OPERATORS = {"div", "floordiv", "mod", "pow", *_COMPARISONS}
 _PROMOTING = {"add", "mul", "neg", "div", "pow", "floordiv", "mod", "where", *_COMPARISONS}
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
-    """Text, its precedence, the labels it varies over; `tensor` False for a Python number."""
-
-    text: str
-    precedence: int
-    labels: frozenset[int]
-    dtype: Dtype
-    tensor: bool = True
-    depth: int = 0
-
-    def at(self, least: int) -> str:
-        return self.text if self.precedence >= least else f"({self.text})"
-
-
 def pointwise(body: Body, node: Node, name: str) -> Operand:
     """The value of a Pointwise over its axes 0 … rank-1."""
     assert isinstance(node.op, Pointwise), node
     printer = _Printer(body, node, name)
-    code = printer.top(node.op.expr)
-    return printer.whole(code)
+    return printer.whole(printer.code(node.op.expr))
 
 
 class _Printer:
@@ -79,9 +63,6 @@ class _Printer:
                 self._count(arg)
 
     # --- results ---
-    def top(self, scalar: Scalar) -> Code:
-        return self.code(scalar)
-
     def whole(self, code: Code) -> Operand:
         """All axes present, as a tensor of the node's dtype."""
         if not code.tensor:
@@ -91,13 +72,10 @@ class _Printer:
         present = [axis for axis in self.axes if axis in code.labels]
         if len(present) == len(self.axes):
             return contiguous(code.text, self.axes, self.node.dtype)
-        first = present[0] if present else len(self.axes)
-        # leading axes are missing from the text, the others have size 1
         shape = [
             "-1" if axis in code.labels else self.body.size_text(self.node.sizes[axis])[0]
             for axis in self.axes
         ]
-        del first
         text = f"{code.at(PRIMARY)}.expand({', '.join(shape)})"
         return contiguous(text, self.axes, self.node.dtype)
 
@@ -118,7 +96,7 @@ class _Printer:
             case Arg(position):
                 out = self._arg(scalar, position)
             case Lit(value, dtype):
-                out = _literal(value, dtype)
+                out = literal(value, dtype)
             case Iota(index):
                 variable = self.body.arange(self.node.sizes[index])
                 text = aligned(contiguous(variable, (index,), Dtype.INT), self.axes).text
@@ -183,7 +161,7 @@ class _Printer:
             return Code(text, precedence, labels, app.dtype, tensor, depth)
 
         if app.function == "sqrt" and not tensor:
-            return made(_power(args[0].at(PRIMARY), "0.5"), POWER)
+            return made(power(args[0].at(PRIMARY), "0.5"), POWER)
 
         match app.function:
             case "mul":
@@ -197,7 +175,7 @@ class _Printer:
             case "mod":
                 return made(f"{args[0].at(PRODUCT)} % {args[1].at(UNARY)}", PRODUCT)
             case "pow":
-                return made(_power(args[0].at(PRIMARY), args[1].at(UNARY)), POWER)
+                return made(power(args[0].at(PRIMARY), args[1].at(UNARY)), POWER)
             case "and" | "or":
                 operator = " & " if app.function == "and" else " | "
                 while len(args) > LONGEST:
@@ -253,7 +231,7 @@ class _Printer:
             chunk = pairs[start : start + LONGEST]
             if total is not None:
                 chunk = [(self._accumulated(total), False), *chunk]
-            total = _signed_sum(chunk, app.dtype)
+            total = signed_sum(chunk, app.dtype)
         assert total is not None, app
         return total
 
@@ -266,7 +244,7 @@ class _Printer:
         if not any(arg.tensor for arg in args) and any(arg.text == "0.0" for arg in args):
             return Code("0.0", PRIMARY, frozenset(), dtype, tensor=False)
         # numbers first, of these the literals
-        args = sorted(args, key=lambda arg: (arg.tensor, not arg.tensor and not _is_literal(arg)))
+        args = sorted(args, key=lambda arg: (arg.tensor, not arg.tensor and not is_literal(arg)))
         total: Code | None = None
         for start in range(0, len(args), LONGEST):
             chunk = list(args[start : start + LONGEST])
@@ -323,9 +301,8 @@ class _Printer:
         primary = "{0}." in spelling
         texts = [arg.at(PRIMARY if primary else 0) for arg in args]
         text = spelling
-        for k, piece in enumerate(texts):
+        for k in range(len(texts)):
             text = text.replace("{" + str(k) + "}", f"\0{k}\0")
-            del piece
         for field, dtype_of in (("{dtype}", Dtype.REAL), ("{complex_dtype}", Dtype.COMPLEX)):
             if field in text:
                 text = text.replace(field, self.body.dtype_text(dtype_of))
@@ -407,34 +384,6 @@ class _Printer:
         return Code(text, PRIMARY, frozenset(), dtype)
 
 
-def _signed_sum(pairs: Sequence[tuple[Code, bool]], dtype: Dtype) -> Code:
-    text = ""
-    for code, minus in pairs:
-        if not text:
-            text = f"-{code.at(UNARY)}" if minus else code.at(SUM)
-        else:
-            negative = code.text.startswith("-") and not code.tensor
-            if negative and code.text[1:].replace(".", "").replace("e-", "").isalnum():
-                text += f" {'+' if minus else '-'} {code.text[1:]}"
-            else:
-                text += f" {'-' if minus else '+'} {code.at(PRODUCT)}"
-    codes = [code for code, _ in pairs]
-    return Code(
-        text,
-        SUM,
-        frozenset().union(*(code.labels for code in codes)),
-        dtype,
-        any(code.tensor for code in codes),
-        1 + max(code.depth for code in codes),
-    )
-
-
-def _power(base: str, exponent: str) -> str:
-    """Without spaces where both are short, as a formatter has it."""
-    short = base.replace(".", "").isidentifier() and " " not in exponent and "(" not in exponent
-    return f"{base}**{exponent}" if short else f"{base} ** {exponent}"
-
-
 def _quotient(app: App) -> App:
     """a * (1 / b) as a / b."""
     below = [y for arg in app.args if (y := reciprocal(arg)) is not None]
@@ -442,23 +391,6 @@ def _quotient(app: App) -> App:
     top = above[0] if len(above) == 1 else App("mul", tuple(above), app.dtype)
     bottom = below[0] if len(below) == 1 else App("mul", tuple(below), app.dtype)
     return App("div", (top, bottom), app.dtype)
-
-
-def _is_literal(code: Code) -> bool:
-    return code.text.lstrip("-")[:1].isdigit() and " " not in code.text
-
-
-def _literal(value: bool | int | float | complex, dtype: Dtype) -> Code:
-    if dtype is Dtype.REAL and not isinstance(value, complex):
-        value = float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        text = "torch.nan" if math.isnan(value) else "torch.inf" if value > 0 else "-torch.inf"
-    elif isinstance(value, complex):
-        text = f"complex({value.real!r}, {value.imag!r})"
-    else:
-        text = repr(value)
-    precedence = UNARY if text.startswith("-") else PRIMARY
-    return Code(text, precedence, frozenset(), dtype, tensor=False)
 
 
 def _is_light(text: str) -> bool:
