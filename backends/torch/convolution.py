@@ -1,7 +1,7 @@
 """Contractions over windows of one operand as F.conv1d, conv2d, conv3d.
 
-position = stride * out + dilation * k + offset, k summed with a filter. Borders: `else 0` is
-padding, wrap, clamp and reflect read a padded copy.
+position = stride * out + dilation * k + offset, k summed with a filter, which is flipped where k
+counts down. Borders: `else 0` is padding, wrap, clamp and reflect read a padded copy.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class _Axis:
     dilation: int
     offset: Size
     boundary: Boundary
+    flip: bool = False  # the filter is read from its end: offset is that of its last cell
 
     @property
     def reach(self) -> int:
@@ -94,8 +95,10 @@ def _spatial(shape: Sequence[Size], node: Node, data: Read) -> list[_Axis] | Non
                     (a, step_a, b, step_b) if a < node.rank else (b, step_b, a, step_a)
                 )
                 width = node.sizes[inner]
-                if stride < 1 or dilation < 1 or not isinstance(width, int):
+                if stride < 1 or not isinstance(width, int):
                     return None
+                if flip := dilation < 0:
+                    offset = simplest(offset + dilation * (width - 1))
                 if boundary is Boundary.ELSE and (data.fill or not isinstance(offset, int)):
                     return None
                 axis = _Axis(
@@ -106,9 +109,10 @@ def _spatial(shape: Sequence[Size], node: Node, data: Read) -> list[_Axis] | Non
                     stride,
                     inner,
                     width,
-                    dilation,
+                    abs(dilation),
                     offset,
                     boundary,
+                    flip,
                 )
                 found.append(axis)
             case _:
@@ -137,6 +141,8 @@ def _roles(node: Node, data: Read, kernel: Read, axes: Sequence[_Axis]) -> _Role
     alone = [i for i in (*mine, *theirs) if i not in shared and i >= node.rank]
     if alone:
         return None
+    if any(axis.flip for axis in axes) and all(i in shared and i < node.rank for i in mine):
+        return None  # a Toeplitz matrix, with what multiplies it: a matrix product
     return _Roles(
         tuple(i for i in mine if i not in theirs),
         tuple(i for i in shared if i < node.rank),
@@ -176,6 +182,10 @@ def _printed(
     groups = [list(roles.batch), channels, *([stand_in[axis.place]] for axis in axes)]
     x_text = grouped(x, groups, size)
     w = body.cast(read_operand(body, kernel, node.sizes), node.dtype)
+    flipped = [w.labels.index(axis.inner) for axis in axes if axis.flip]
+    if flipped:
+        shown = ", ".join(map(str, flipped))
+        w = Operand(f"{w.text}.flip({shown})", w.labels, w.labels, w.dtype)
     filters = [*roles.group, *roles.feature]
     w_groups = [filters, list(roles.channel), *([axis.inner] for axis in axes)]
     w_text = grouped(w, w_groups, size)

@@ -18,7 +18,8 @@ from tensorlang.size import Size, same, simplest
 class Window:
     """position = first + step * outer (+ dilation * inner), after padding by `pad`; all inside.
 
-    `outer` and `inner` are (label, size); inner None for a plain slice.
+    `outer` and `inner` are (label, size); inner None for a plain slice. `flip`: against its index,
+    the whole axis if there is no inner one, else each window.
     """
 
     pad: tuple[Size, Size]
@@ -35,16 +36,15 @@ class Window:
     ) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
         """(text, labels that stand at `axis`, labels that stand last)."""
         label, count = self.outer
-        if self.flip:
+        if self.inner is None and self.flip:
             return f"{text}.flip({axis})", (label,), ()
         if self.inner is None:
             return self._slice(body, text, axis), (label,), ()
         inner_label, width = self.inner
-        assert isinstance(width, int), self
-        reach = self.dilation * (width - 1) + 1
+        reach = simplest(self.dilation * (width - 1) + 1)
         if self.first != 0:
             text = _sliced(text, axis, f"{body.size_text(self.first)[0]}:")
-        text = f"{text}.unfold({axis}, {reach}, {self.step})"
+        text = f"{text}.unfold({axis}, {body.size_text(reach)[0]}, {self.step})"
         made = simplest(
             sympy.floor((self.size - self.first - reach) / sympy.Integer(self.step)) + 1
         )
@@ -52,6 +52,8 @@ class Window:
             text = _sliced(text, axis, f":{body.size_text(count)[0]}")
         if self.dilation > 1:
             text = f"{text}[..., ::{self.dilation}]"
+        if self.flip:
+            text = f"{text}.flip(-1)"
         return text, (label,), (inner_label,)
 
     def _slice(self, body: Body, text: str, axis: int) -> str:
@@ -85,35 +87,47 @@ def straight(subscript: Affine, size: Size, sizes: Sequence[Size]) -> Window | N
             whole = same(sizes[label], size) and same(offset, simplest(size - 1))
             return Window((0, 0), size, 0, 1, (label, size), 1, None, True) if whole else None
         return _window(size, offset, (label, step, sizes[label]), None, boundary)
-    (a, step_a), (b, step_b) = terms
-    for outer, inner in (((a, step_a), (b, step_b)), ((b, step_b), (a, step_a))):
-        width = sizes[inner[0]]
-        if isinstance(width, int) and not isinstance(sizes[outer[0]], int):
-            first = (outer[0], outer[1], sizes[outer[0]])
-            return _window(size, offset, first, (inner[0], inner[1], width), boundary)
-    if isinstance(sizes[a], int) and isinstance(sizes[b], int):
-        outer, inner = ((a, step_a), (b, step_b))
-        if int(sizes[inner[0]]) > int(sizes[outer[0]]):
-            outer, inner = inner, outer
-        first = (outer[0], outer[1], sizes[outer[0]])
-        return _window(size, offset, first, (inner[0], inner[1], sizes[inner[0]]), boundary)
-    return None
+    first, second = ((label, step, sizes[label]) for label, step in terms)
+    for outer, inner in ((first, second), (second, first)):
+        if isinstance(inner[2], int) and not isinstance(outer[2], int) and inner[1] > 0:
+            return _window(size, offset, outer, inner, boundary)
+    if not (isinstance(first[2], int) and isinstance(second[2], int)):
+        for outer, inner in ((first, second), (second, first)):
+            if boundary is Boundary.INSIDE and _fits(size, offset, inner):
+                return _window(size, offset, outer, inner, boundary)
+        return None
+    if first[1] * second[1] < 0:  # windows of the term against the axis are flipped
+        outer, inner = (first, second) if first[1] > 0 else (second, first)
+        return _window(size, offset, outer, inner, boundary)
+    outer, inner = (first, second) if int(first[2]) >= int(second[2]) else (second, first)
+    return _window(size, offset, outer, inner, boundary)
 
 
 Term = tuple[int, int, Size]  # label, step, size
+
+
+def _fits(size: Size, offset: Size, inner: Term) -> bool:
+    """Whether the axis holds a window at its first position, whatever the sizes."""
+    _, step, width = inner
+    first = offset if step > 0 else simplest(offset - width + 1)
+    room = simplest(size - first - width)
+    return abs(step) == 1 and (room >= 0 if isinstance(room, int) else bool(room.is_nonnegative))
 
 
 def _window(
     size: Size, offset: Size, outer: Term, inner: Term | None, boundary: Boundary
 ) -> Window | None:
     label, step, count = outer
-    if step < 1 or (inner is not None and inner[1] < 1):
-        return None
-    dilation = inner[1] if inner is not None else 1
+    dilation = abs(inner[1]) if inner is not None else 1
     width = inner[2] if inner is not None else 1
+    flip = inner is not None and inner[1] < 0
+    if step < 1 or dilation < 1:
+        return None
+    if flip:  # the window's last cell is where the index is 0
+        offset = simplest(offset - dilation * (width - 1))
     pair = None if inner is None else (inner[0], inner[2])
     if boundary is Boundary.INSIDE:
-        return Window((0, 0), size, offset, step, (label, count), dilation, pair)
+        return Window((0, 0), size, offset, step, (label, count), dilation, pair, flip)
     if not isinstance(offset, int):
         return None
     left = max(-offset, 0)
@@ -121,7 +135,7 @@ def _window(
     if right is None:
         return None
     padded = simplest(size + left + right)
-    return Window((left, right), padded, offset + left, step, (label, count), dilation, pair)
+    return Window((left, right), padded, offset + left, step, (label, count), dilation, pair, flip)
 
 
 def _overhang(size: Size, offset: int, step: int, count: Size, reach: Size) -> Size | None:
