@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from tensorlang.backends.torch.body import Body
-from tensorlang.backends.torch.code import Code, literal, power, signed_sum
+from tensorlang.backends.torch.code import Code, is_literal, literal, power, signed_sum
 from tensorlang.backends.torch.numbers import reciprocal
 from tensorlang.backends.torch.operand import Operand, aligned, contiguous
 from tensorlang.backends.torch.reads import read_operand
