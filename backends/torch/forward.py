@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import assert_never
@@ -30,7 +30,6 @@ from tensorlang.backends.torch.projections import projections
 from tensorlang.backends.torch.reads import read_operand
 from tensorlang.backends.torch.scatter import scatter
 from tensorlang.backends.torch.structure import merge, reduce, scan, softmax, transform
-from tensorlang.backends.torch.weights import weight_steps
 from tensorlang.check.program import Axis, Equation, Program, Scatter, SubCall
 from tensorlang.dtype import Dtype
 from tensorlang.ir import nodes
@@ -49,6 +48,8 @@ from tensorlang.plan.plan import (
     Threshold,
     Unit,
 )
+from tensorlang.plan.regimes import regime_at
+from tensorlang.plan.weights import weight_steps
 from tensorlang.size import Size
 from tensorlang.source import Span
 
@@ -226,22 +227,39 @@ class _Steps:
         body.results.update({slot: body.names.fresh(name) for slot, name in wanted.items()})
         dynamic = [dim.name for dim in self.plan.program.dynamic]
         middle_of = middle(dynamic, self.method.options)
-        exported = _chosen(region.regimes, middle_of)
+        exported = region.regimes.index(regime_at(region.regimes, middle_of))
+        kept = self._keeps(region.regimes)
         types: dict[Slot, Dtype] = {}
         for number, regime in enumerate(region.regimes):
-            head = self._condition(regime, number, exported, len(region.regimes))
+            head = self._condition(regime, number, exported, len(region.regimes), kept)
             with body.block(head):
-                self.steps(regime.steps, region.outputs)
+                self.steps(regime.steps, region.outputs, regime.kept is not False)
                 types = {slot: body.values[slot].dtype for slot in made}
         for slot in made:
             shape = tuple(self.plan.shapes[slot])
             body.values[slot] = _value(body.results[slot], shape, types[slot])
 
-    def _condition(self, regime: Regime, number: int, exported: int, count: int) -> str:
+    def _keeps(self, regimes: Sequence[Regime]) -> str:
+        """A variable that says whether this call keeps weights, where a regime asks."""
+        if not any(regime.asks for regime in regimes):
+            return ""
+        params: dict[Slot, None] = {}
+        for regime in regimes:
+            params.update(dict.fromkeys(self._weight_steps(regime.steps)[1]))
+        name = self.body.names.fresh("kept")
+        reads = _tuple(self.body.values[slot].text for slot in sorted(params))
+        self.body.line(f"{name} = {self.method.file.require('_keeps')}(self, {reads})")
+        return name
+
+    def _condition(self, regime: Regime, number: int, exported: int, count: int, kept: str) -> str:
         if number == count - 1:
             return "else:"
         word = "if" if number == 0 else "elif"
-        tests = " and ".join(self._threshold(threshold) for threshold in regime.thresholds)
+        wanted = {None: [], True: [kept], False: [f"not {kept}"]}[regime.kept]
+        both = zip(regime.thresholds, regime.when(kept=True), strict=True)
+        tests = " and ".join([*wanted, *(self._threshold(t, k, kept) for t, k in both)])
+        if regime.kept:  # never where anything is traced
+            return f"{word} {tests}:"
         if number < exported:
             return f"{word} not torch.compiler.is_exporting() and {tests}:"
         if number == exported:
@@ -249,17 +267,22 @@ class _Steps:
             return f"{word} torch.compiler.is_exporting() or {tests}:"
         return f"{word} {tests}:"
 
-    def _threshold(self, threshold: Threshold) -> str:
-        """sum >= 0, the negative terms on the right."""
+    def _threshold(self, threshold: Threshold, if_kept: Threshold, kept: str) -> str:
+        """sum >= 0, the negative terms on the right; the bound by whether weights are kept."""
         sides: tuple[list[str], list[str]] = ([], [])
+        bounds = dict(if_kept.form)
         for monomial, coefficient in threshold.form:
+            if not monomial and bounds.get((), 0) != coefficient:
+                other = abs(bounds.get((), 0))
+                sides[coefficient < 0].append(f"({other} if {kept} else {abs(coefficient)})")
+                continue
             factors = [str(abs(coefficient))] if abs(coefficient) != 1 or not monomial else []
             for symbol, power in monomial:
                 name = self.body.symbol(symbol)
                 factors.append(name if power == 1 else f"{name} ** {power}")
             sides[coefficient < 0].append(" * ".join(factors))
         left, right = (" + ".join(side) or "0" for side in sides)
-        if right != "0" and all(part.isdecimal() for part in [left]):
+        if right != "0" and (left.isdecimal() or left.startswith("(")):
             return f"{right} <= {left}"
         return f"{left} >= {right}"
 
@@ -326,7 +349,7 @@ class _Steps:
         self, steps: Sequence[AnyStep], outputs: Sequence[Slot]
     ) -> Sequence[AnyStep]:
         """Print the steps that read no input as a method of their own; gives the others."""
-        found, params = weight_steps(steps, self.plan) if self.weights else ([], [])
+        found, params = self._weight_steps(steps)
         made = {step.out for step in found}
         others = [step for step in steps if not (isinstance(step, Step) and step.out in made)]
         wanted = {slot for step in others for slot in used(step)} | {*outputs, *self.plan.outputs}
@@ -359,15 +382,21 @@ class _Steps:
             value = inner.values[step.out]
             self.body.values[step.out] = Value(fresh[-1], value.shape, value.memory, value.dtype)
             self.body.source_names.setdefault(step.out, step.name)
-        reads = ", ".join(self.body.values[slot].text for slot in params)
-        reads += "," if len(params) == 1 else ""
+        reads = _tuple(self.body.values[slot].text for slot in params)
         kept = self.method.file.require("_kept")
-        self.body.line(f"{', '.join(fresh)} = {kept}(self, self.{name}, ({reads}))")
+        self.body.line(f"{', '.join(fresh)} = {kept}(self, self.{name}, {reads})")
         return others
 
+    def _weight_steps(self, steps: Sequence[AnyStep]) -> tuple[list[Step], list[Slot]]:
+        if not self.weights:
+            return [], []
+        plan = self.plan
+        params, consts = [slot for _, slot in plan.params], [slot for _, slot, _ in plan.consts]
+        return weight_steps(plan.program, steps, params, consts, plan.outputs)
+
     # --- steps ---
-    def steps(self, steps: Sequence[AnyStep], outputs: Sequence[Slot]) -> None:
-        steps = self._split_weights(steps, outputs)
+    def steps(self, steps: Sequence[AnyStep], outputs: Sequence[Slot], keeps: bool = True) -> None:
+        steps = self._split_weights(steps, outputs) if keeps else steps
         kept = (*outputs, *self.plan.outputs)
         self.defined = {step.out: step for step in steps if isinstance(step, Step)}
         self.absorbed = unprinted(steps, kept)
@@ -449,6 +478,9 @@ class _Steps:
                 assert_never(node.op)
         operand = permuted(operand, axes)
         name = self.fusion.name(step.out, step.name)
+        target = self.fusion.target(step.out)
+        if target in body.results:  # the variable of all branches for what is nothing more
+            body.results[step.out] = body.results[target]
         body.store(step.out, name, operand, axes, node.shape)
         body.source_names.setdefault(step.out, step.name)
 
@@ -555,19 +587,6 @@ def _spans(step: AnyStep) -> tuple[Span, ...]:
             return step.spans
 
 
-def _chosen(regimes: Sequence[Regime], point: Mapping[str, int]) -> int:
-    """The regime that holds at these sizes."""
-    for number, regime in enumerate(regimes):
-        if all(_value_at(threshold, point) >= 0 for threshold in regime.thresholds):
-            return number
-    return len(regimes) - 1
-
-
-def _value_at(threshold: Threshold, point: Mapping[str, int]) -> int:
-    total = 0
-    for monomial, coefficient in threshold.form:
-        term = coefficient
-        for symbol, power in monomial:
-            term *= point[symbol] ** power
-        total += term
-    return total
+def _tuple(texts: Iterable[str]) -> str:
+    parts = list(texts)
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from tensorlang.backends.torch.weights import KEPT
+from tensorlang.backends.torch.weights import KEEPS, KEPT
 
 FUNCTIONS: dict[str, str] = {
     "_check_shape": '''
@@ -271,9 +271,10 @@ def _one_by_one(op: Callable[..., tuple], info: object, in_dims: tuple, *args: o
 ''',
 }
 
-FUNCTIONS["_kept"] = KEPT
+FUNCTIONS["_keeps"], FUNCTIONS["_kept"] = KEEPS, KEPT
 NEEDS: dict[str, tuple[str, ...]] = {
     "_attention_in_blocks": ("_one_by_one",),
+    "_kept": ("_keeps",),
 }
 """Functions that a printed function calls."""
 

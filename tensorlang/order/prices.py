@@ -5,7 +5,7 @@ Sets of indices are masks here, so that a search that prices many steps looks vo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tensorlang.order.profile import Profile
@@ -71,16 +71,22 @@ class Prices:
         """Seconds of a step of a tree."""
         return self.step(mask(pair.left_indices), mask(pair.right_indices), mask(pair.result))
 
-    def tree(self, product: Product, tree: Tree) -> float:
-        """Seconds of a tree; of a pass where there is but one operand."""
+    def tree(self, product: Product, tree: Tree, kept: frozenset[int] = frozenset()) -> float:
+        """Seconds of a tree; of a pass where there is but one operand.
+
+        What is made of the operands `kept` alone is there already; to look it up is a call.
+        """
         if len(product.operands) < 2:
             cells = self.volume(mask(product.output))
             cells += sum(self.volume(mask(operand)) for operand in product.operands)
             return self.profile.stream(ITEM * cells)
         steps = list(pairs(product, tree))
-        return sum(self.pair(pair) for pair in steps) + self._copies(product, steps)
+        there = _there(steps, kept, len(product.operands))
+        priced = sum(self.pair(pair) for k, pair in enumerate(steps) if k not in there)
+        looked_up = self.profile.launch if there else 0.0
+        return priced + looked_up + self._copies(product, steps, there)
 
-    def _copies(self, product: Product, steps: Sequence[Pair]) -> float:
+    def _copies(self, product: Product, steps: Sequence[Pair], there: Container[int]) -> float:
         """Seconds of bringing the summed axes of intermediates together.
 
         A GEMM leaves the axes of one operand after those of the other; a sum over some of both
@@ -90,6 +96,8 @@ class Prices:
         sides: dict[int, tuple[int, int]] = {}
         count = len(product.operands)
         for number, pair in enumerate(steps):
+            if number in there:
+                continue
             a, b = mask(pair.left_indices), mask(pair.right_indices)
             out = mask(pair.result)
             summed = a & b & ~out
@@ -117,9 +125,24 @@ class Cells(Prices):
         return self.volume(out) ** 2
 
 
-def price(product: Product, tree: Tree, sizes: Mapping[int, int], profile: Profile) -> float:
+def _there(steps: Sequence[Pair], kept: frozenset[int], count: int) -> set[int]:
+    """Numbers of the steps that only multiply what is kept."""
+    made = set(kept)
+    for number, pair in enumerate(steps):
+        if pair.left in made and pair.right in made:
+            made.add(count + number)
+    return {number - count for number in made if number >= count}
+
+
+def price(
+    product: Product,
+    tree: Tree,
+    sizes: Mapping[int, int],
+    profile: Profile,
+    kept: frozenset[int] = frozenset(),
+) -> float:
     """Seconds of a tree at these sizes."""
-    return Prices(sizes, profile).tree(product, tree)
+    return Prices(sizes, profile).tree(product, tree, kept)
 
 
 def peak(product: Product, tree: Tree, sizes: Mapping[int, int]) -> float:

@@ -143,7 +143,13 @@ class _Shape:
         return out
 
 
-def _best(masks: list[int], result: int, prices: Prices) -> tuple[float, Nested]:
+def best_order(product: Product, prices: Prices, kept: frozenset[int]) -> Nested:
+    """The cheapest order of all operands, products of those that are `kept` for nothing."""
+    masks = [mask(operand) for operand in product.operands]
+    return _best(masks, mask(product.output), prices, mask(kept))[1]
+
+
+def _best(masks: list[int], result: int, prices: Prices, free: int = 0) -> tuple[float, Nested]:
     """The cheapest order of these tensors, outer products allowed."""
     count = len(masks)
     whole = (1 << count) - 1
@@ -151,11 +157,11 @@ def _best(masks: list[int], result: int, prices: Prices) -> tuple[float, Nested]
     for subset in range(1, whole + 1):
         low = (subset & -subset).bit_length() - 1
         has[subset] = has[subset & (subset - 1)] | masks[low]
-    kept = [has[s] & (result | has[whole ^ s]) for s in range(whole + 1)]
+    needed = [has[s] & (result | has[whole ^ s]) for s in range(whole + 1)]
     seconds: list[float] = [0.0] * (whole + 1)
     made: list[Nested] = [0] * (whole + 1)
     for k in range(count):
-        kept[1 << k] = masks[k]
+        needed[1 << k] = masks[k]
         made[1 << k] = k
     for subset in range(1, whole + 1):
         if not subset & (subset - 1):
@@ -168,7 +174,8 @@ def _best(masks: list[int], result: int, prices: Prices) -> tuple[float, Nested]
             other = subset ^ part
             before = seconds[part] + seconds[other]
             if before < least:
-                total = before + prices.step(kept[other], kept[part], kept[subset])
+                step = prices.step(needed[other], needed[part], needed[subset])
+                total = before + (0.0 if subset & ~free == 0 else step)
                 if total < least:
                     least, split = total, part
             part = (part - 1) & rest

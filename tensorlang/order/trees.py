@@ -42,10 +42,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A product whose order is to be chosen; sizes by index number."""
+    """A product whose order is to be chosen; sizes by index number.
+
+    Operands that are `kept` cost nothing to multiply with each other: it is done beforehand.
+    """
 
     product: Product
     sizes: tuple[Size, ...]
+    kept: frozenset[int] = frozenset()
 
     def at(self, point: Point) -> dict[int, int]:
         """The sizes as numbers."""

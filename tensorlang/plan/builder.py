@@ -25,6 +25,7 @@ from tensorlang.ir.nodes import (
 from tensorlang.ir.reads import read_indices, rename_read
 from tensorlang.order.trees import Pair, Problem, Product, Tree, pairs
 from tensorlang.plan.plan import AnyStep, Slot, Step
+from tensorlang.plan.weights import is_weight, is_weight_read
 from tensorlang.size import Size
 from tensorlang.source import Span
 
@@ -70,6 +71,7 @@ class Builder:
 
     trees: Trees
     weights: frozenset[Slot]  # params and consts: never the left operand if there is another
+    kept: set[Slot]  # of those, and of what is made of them alone, what eval() keeps
     free: int
     names: Names
     slots: dict[NodeId, Slot] = field(default_factory=dict)
@@ -86,6 +88,8 @@ class Builder:
         self.shapes[slot] = (node.shape, node.dtype)
         self.named[slot] = target.name
         self.steps.append(Step(slot, node, target.name, target.spans))
+        if is_weight(node, self.kept):
+            self.kept.add(slot)
         return slot
 
     def contract(
@@ -110,7 +114,8 @@ class Builder:
         product = Product(operands, frozenset(output))
         tree: Tree = ((0, 1),)
         if len(reads) > 2:
-            tree = self.trees(Problem(product, tuple(sizes)))
+            kept = (k for k, read in live.items() if is_weight_read(read, sizes, self.kept))
+            tree = self.trees(Problem(product, tuple(sizes), frozenset(kept)))
         steps = list(pairs(product, tree))
         scaled = self._smallest(steps, sizes) if coefficient != 1 else -1
         if semiring is not Semiring.SUM_PRODUCT:

@@ -47,11 +47,18 @@ def cost(
     kept: Sequence[Slot],
     shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]],
     point: Point,
+    free: Sequence[AnyStep] = (),
 ) -> Cost:
     """Cost of a list of steps; `held` are there before it, `kept` after it.
 
-    The peak is that moment's polynomial which is largest at `point`.
+    The peak is that moment's polynomial which is largest at `point`. Steps that are `free` were
+    done before; of what they made the peak counts what others read.
     """
+    if free:
+        done = {slot for step in free for slot in made(step)}
+        steps = [step for step in steps if not done.intersection(made(step))]
+        read = {slot for step in steps for slot in used(step)}
+        held = (*held, *sorted(done & read))
     return Cost(
         add(flops(step) for step in steps),
         add(moved(step, shapes) for step in steps),

@@ -111,13 +111,12 @@ def _split(
     shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]],
     options: Options,
 ) -> list[Region]:
-    regime = region.regimes[0]
-    if len(region.regimes) > 1:
+    every = [regime for regime in region.regimes if regime.serves(kept=False)]
+    regime = every[0]
+    if len(every) > 1:
         dynamic = [dim.name for dim in plan.program.dynamic]
         point = middle(dynamic, options)
-        regime = min(
-            region.regimes, key=lambda r: (at(r.cost.flops, point), at(r.cost.bytes, point))
-        )
+        regime = min(every, key=lambda r: (at(r.cost.flops, point), at(r.cost.bytes, point)))
     splitter = _Splitter(regime.steps, shapes, frozenset((*region.outputs, *plan.outputs, *later)))
     units = splitter.units()
     if all(unit.backend == "torch" for unit in units):
@@ -125,9 +124,9 @@ def _split(
         return [replace(region, reason=reasons or region.reason)]
     regions = []
     groups = splitter.regions(units)
-    if len(region.regimes) > 1:  # kernels stand between torch regions, not inside a regime
+    if len(every) > 1:  # kernels stand between torch regions, not inside a regime
         backend, reason, positions, copied = groups[0]
-        kept = f"of {len(region.regimes)} orders by size, that for middle sizes is kept"
+        kept = f"of {len(every)} orders by size, that for middle sizes is kept"
         groups[0] = (backend, f"{reason}; {kept}", positions, copied)
     for number, (backend, reason, positions, copied) in enumerate(groups):
         steps = tuple(regime.steps[k] for k in (*copied, *positions))

@@ -100,6 +100,23 @@ class Regime:
     steps: tuple[AnyStep, ...]
     thresholds: tuple[Threshold, ...]  # all must hold; the last regime of a region has none
     cost: Cost
+    kept: bool | None = None
+    """Whether it is for calls that keep what is made of parameters alone; None: for all calls."""
+    if_kept: tuple[Threshold, ...] | None = None
+    """What must hold for such calls, where that is not the same; the sizes are compared alike."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a call must say if it keeps what is made of parameters alone."""
+        return self.kept is not None or self.when(kept=True) != self.thresholds
+
+    def serves(self, kept: bool) -> bool:
+        """Whether it is for such calls."""
+        return self.kept is None or self.kept is kept
+
+    def when(self, kept: bool) -> tuple[Threshold, ...]:
+        """What must hold for such calls."""
+        return self.if_kept if kept and self.if_kept is not None else self.thresholds
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from tensorlang.plan.attention import Match, attentions, bias_expression, rename
 from tensorlang.plan.axes import in_memory
 from tensorlang.plan.builder import Builder, Names, Target, Trees, is_simple
 from tensorlang.plan.cost import at, cost, made, used
+from tensorlang.plan.kept import When, chosen_regimes
 from tensorlang.plan.naming import value_names
 from tensorlang.plan.plan import (
     AnyStep,
@@ -42,10 +43,11 @@ from tensorlang.plan.plan import (
     Regime,
     Region,
     Slot,
-    Threshold,
+    Step,
 )
 from tensorlang.plan.projections import merge_projections
-from tensorlang.plan.regimes import holds, regimes
+from tensorlang.plan.regimes import regime_at
+from tensorlang.plan.weights import weight_steps
 from tensorlang.size import Size, symbols
 from tensorlang.source import Span
 
@@ -89,28 +91,39 @@ def _beyond(made: Plan, options: Options) -> int:
     (region,) = made.regions
     count = 0
     for point in points:
-        regime = next(r for r in region.regimes if all(holds(t, point) for t in r.thresholds))
-        count += at(regime.cost.peak_bytes, point) > options.memory
+        for kept in (False, True):
+            regime = regime_at(region.regimes, point, kept)
+            count += at(regime.cost.peak_bytes, point) > options.memory
     return count
 
 
-def _planned(graph: Graph, options: Options, fused: bool) -> Plan:
-    """A plan with one region; attentions are single steps if `fused`, else spelled out."""
+def _planned(graph: Graph, options: Options, fused: bool, keeps: bool = True) -> Plan:
+    """A plan with one region; attentions are single steps if `fused`, else spelled out.
+
+    If it `keeps` what is made of parameters alone, calls that do so have regimes of their own.
+    """
     draft = _draft(graph, fused)
     problems: list[Problem] = []
-    chosen = regimes(_collect(draft, problems), problems, options)
+    names = _collect(draft, problems)
+    if not keeps:
+        problems = [replace(problem, kept=frozenset()) for problem in problems]
+    chosen = chosen_regimes(names, problems, options)
     dynamic = [dim.name for dim in graph.program.dynamic]
     shapes: dict[Slot, tuple[Size, ...]] = {}
     made_regimes: list[Regime] = []
     free = len(draft.slots)
-    for number, (thresholds, trees) in enumerate(chosen):
+    for number, (when, trees) in enumerate(chosen):
         if number:  # a value may lie otherwise in another regime: only outputs keep their slots
             draft, free = _renumbered(draft, free)
         builder = _build(draft, _replay(trees), free)
         free = builder.free
-        regime, sizes = _regime(draft, builder, thresholds, options, dynamic)
+        regime, sizes = _regime(draft, builder, when, options, dynamic)
         made_regimes.append(regime)
         shapes.update(sizes)
+    if any(r.asks for r in made_regimes) and not any(
+        _weights(draft, r.steps) for r in made_regimes
+    ):
+        return _planned(graph, options, fused, keeps=False)
     region = Region(
         tuple(draft.slots[node] for node in _bound(graph, draft.alive)),
         tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs)),
@@ -167,7 +180,8 @@ def _build(draft: _Draft, trees: Trees, free: int) -> Builder:
     names = Names()
     for name in draft.names.values():
         names.fresh(name)
-    builder = Builder(trees, weights, free, names, dict(draft.slots))
+    kept = set(weights) if graph.program.factored else set()
+    builder = Builder(trees, weights, kept, free, names, dict(draft.slots))
     for node, slot in draft.slots.items():
         builder.shapes[slot] = (graph.node(node).shape, graph.node(node).dtype)
         builder.named[slot] = draft.names[node]
@@ -356,7 +370,7 @@ def _replay(trees: Sequence[Tree]) -> Trees:
 def _regime(
     draft: _Draft,
     builder: Builder,
-    thresholds: tuple[Threshold, ...],
+    when: When,
     options: Options,
     dynamic: Sequence[str],
 ) -> tuple[Regime, dict[Slot, tuple[Size, ...]]]:
@@ -370,9 +384,19 @@ def _regime(
     steps = needed(steps, outputs)
     fixed = (*(draft.slots[node] for node in _leaves(graph, list(draft.slots))), *outputs)
     steps, shapes = in_memory(steps, fixed, builder.shapes)
-    expected = cost(steps, inputs, outputs, shapes, point)
+    free = _weights(draft, steps) if when.kept else []
+    expected = cost(steps, inputs, outputs, shapes, point, free)
     sizes = {slot: shape for slot, (shape, _) in shapes.items()}
-    return Regime(tuple(steps), thresholds, expected), sizes
+    made_regime = Regime(tuple(steps), when.thresholds, expected, when.kept, when.if_kept)
+    return made_regime, sizes
+
+
+def _weights(draft: _Draft, steps: Sequence[AnyStep]) -> list[Step]:
+    graph, slots = draft.graph, draft.slots
+    params = [slots[node] for node in graph.params.values()]
+    consts = [slot for node, slot in slots.items() if isinstance(graph.node(node).op, Const)]
+    outputs = [slots[node] for node in graph.outputs]
+    return weight_steps(graph.program, steps, params, consts, outputs)[0]
 
 
 def needed(steps: Sequence[AnyStep], outputs: Sequence[Slot]) -> list[AnyStep]:

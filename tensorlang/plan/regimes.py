@@ -13,11 +13,12 @@ from functools import lru_cache
 
 from tensorlang.options import Options
 from tensorlang.order.grid import Point, grid
+from tensorlang.order.kept import kept_trees
 from tensorlang.order.prices import peak, price
 from tensorlang.order.profile import Profile, profile_of
 from tensorlang.order.search import candidates, small
 from tensorlang.order.trees import Problem, Tree
-from tensorlang.plan.plan import Threshold
+from tensorlang.plan.plan import Regime, Threshold
 
 Trees = tuple[Tree, ...]
 Choice = tuple[tuple[Threshold, ...], Trees]
@@ -31,6 +32,7 @@ _FEW_NAMES = 4  # sizes whose products are all tried as thresholds; of more only
 _BROKEN = 1e4  # how many times too slow a regime counts that is beyond the memory bound
 _MANY = 32  # operands of a product that is searched at the middle of its sizes only
 _MOST_TREES = 6  # distinct trees of one product that are carried
+_LEAST = 1e-15  # seconds; what is kept costs none, and costs are compared by ratios
 
 
 def regimes(names: Sequence[str], problems: Sequence[Problem], options: Options) -> list[Choice]:
@@ -53,6 +55,15 @@ def regimes(names: Sequence[str], problems: Sequence[Problem], options: Options)
     return [(thresholds, settings[k]) for k, thresholds in chosen]
 
 
+def regime_at(regimes: Sequence[Regime], point: Point, kept: bool = False) -> Regime:
+    """The regime of a call at these sizes, which keeps what is made of parameters alone or not."""
+    return next(
+        regime
+        for regime in regimes
+        if regime.serves(kept) and all(holds(t, point) for t in regime.when(kept))
+    )
+
+
 def _trees(problem: Problem, points: Sequence[Point], options: Options) -> list[list[Tree]]:
     """Per point the trees of a product, cheapest first; those beyond the memory bound last.
 
@@ -64,6 +75,7 @@ def _trees(problem: Problem, points: Sequence[Point], options: Options) -> list[
     for point in wanted:
         sizes = problem.at(point)
         found = candidates(problem.product, sizes, profile, finder=options.path_finder)
+        found += kept_trees(problem.product, problem.kept, sizes, profile)
         if options.memory is not None:
             found += small(problem.product, found, sizes)
         pool.update(dict.fromkeys(found))
@@ -238,7 +250,7 @@ def _between(a: int, b: int) -> int:
 def _together(problems: Sequence[Problem], setting: Trees, point: Point, options: Options) -> float:
     """Seconds of all products; beyond the memory bound so many that any other is preferred."""
     both = list(zip(problems, setting, strict=True))
-    seconds = sum(_seconds(problem, tree, point, options) for problem, tree in both)
+    seconds = _LEAST + sum(_seconds(problem, tree, point, options) for problem, tree in both)
     excess = max(_excess(problem, tree, point, options) for problem, tree in both)
     return seconds if excess == 0 else (seconds + excess) * 1e6
 
@@ -259,7 +271,7 @@ def _seconds(problem: Problem, tree: Tree, point: Point, options: Options) -> fl
 def _price(
     problem: Problem, tree: Tree, sizes: tuple[tuple[int, int], ...], profile: Profile
 ) -> float:
-    return price(problem.product, tree, dict(sizes), profile)
+    return price(problem.product, tree, dict(sizes), profile, problem.kept)
 
 
 def _spread(points: Sequence[Point], count: int) -> list[Point]:

@@ -42,6 +42,15 @@ def threshold_text(threshold: Threshold) -> str:
     return f"{cost_text(left)} >= {bound}"
 
 
+def when_text(regime: Regime) -> str:
+    """When a regime is taken, those before it not being."""
+    kept = {None: [], True: ["weights are kept"], False: ["weights are not kept"]}[regime.kept]
+    here = " and ".join([*kept, *map(threshold_text, regime.thresholds)]) or "otherwise"
+    if regime.if_kept is None or regime.if_kept == regime.thresholds:
+        return here
+    return f"{here} (weights are kept: {' and '.join(map(threshold_text, regime.if_kept))})"
+
+
 class _Printer:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -67,8 +76,8 @@ class _Printer:
 
     def _regime(self, regime: Regime, count: int) -> Iterator[str]:
         if count > 1:
-            when = " and ".join(threshold_text(t) for t in regime.thresholds)
-            yield f"  when {when}:" if when else "  otherwise:"
+            when = when_text(regime)
+            yield "  otherwise:" if when == "otherwise" else f"  when {when}:"
         for step in regime.steps:
             for line, note in self.step(step):
                 yield f"    {line}  # {note}"
