@@ -213,6 +213,7 @@ def _array(value: Any) -> Any:
 
 def _decomposing(base: type[nn.Module], program: Program) -> Any:
     """Loading for a layer with factored params: a dense value under their name is decomposed."""
+    load_factors = base._load_from_state_dict
 
     def _load_from_state_dict(
         self: Any, state_dict: dict[str, Any], prefix: str, *args: Any
@@ -225,7 +226,7 @@ def _decomposing(base: type[nn.Module], program: Program) -> Any:
             for name, values in factors.items():
                 state_dict[prefix + name] = torch.as_tensor(values)
             self.factorisations = {**getattr(self, "factorisations", {}), factored.name: fit}
-        super(base, self)._load_from_state_dict(state_dict, prefix, *args)
+        load_factors(self, state_dict, prefix, *args)
 
     return _load_from_state_dict
 
@@ -334,6 +335,11 @@ def rebuild(
     cls = sys.modules[made.__module__].LAYERS[attribute] if attribute else made
     instance: nn.Module = cls.__new__(cls)
     return instance
+
+
+def given_params(layer: LayerClass) -> tuple[str, ...]:
+    """Names of the params that a constructor takes values of."""
+    return tuple(layer._given)
 
 
 def program_of(layer: object) -> Program:

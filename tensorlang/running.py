@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from tensorlang.check.program import Program
 from tensorlang.draw import draw_inputs, draw_sizes
 from tensorlang.explanation import bind_shapes
-from tensorlang.module import load, program_of
+from tensorlang.module import given_params, load, program_of
 from tensorlang.reference import layer_function
 from tensorlang.requests import BadRequest, shapes
 
@@ -32,7 +32,8 @@ def run_layer(
 ) -> dict[str, Array]:
     """Outputs by name. Each of `given` is INPUT=SHAPE or INPUT=FILE.npy; the rest is drawn.
 
-    Parameters have their initial values under `seed`. Raises BadRequest for names that don't exist.
+    Parameters have their initial values under `seed`; those that are `~ given` are read from
+    files too, PARAM=FILE.npy. Raises BadRequest for names that don't exist.
     """
     spec = load(path, target=target)
     names = list(spec)
@@ -46,7 +47,10 @@ def run_layer(
     if nested and chosen not in bind:
         raise BadRequest(f"--bind names a layer other than {chosen}")
     torch.manual_seed(seed)
-    module = getattr(spec, chosen)(**own)
+    made = getattr(spec, chosen)
+    values, given = _values(given_params(made), given)
+    module = made(**own, **values)
+    _refuse_unset(module)
     program = program_of(module)
     inputs = _inputs(program, given, np.random.default_rng(seed))
     results = layer_function(module)(*inputs) if reference else _run(module, inputs)
@@ -70,6 +74,24 @@ def _run(module: torch.nn.Module, inputs: Sequence[Array]) -> tuple[Array, ...]:
         y.resolve_conj().resolve_neg().numpy()
         for y in (made if isinstance(made, tuple) else (made,))
     )
+
+
+def _values(params: Iterable[str], given: Sequence[str]) -> tuple[dict[str, Array], list[str]]:
+    """Values of params `~ given`, and what is said of inputs."""
+    asked = [text.partition("=") for text in given]
+    values = {name: _read(path) for name, _, path in asked if name in params}
+    return values, ["".join(parts) for parts in asked if parts[0] not in params]
+
+
+def _refuse_unset(module: torch.nn.Module) -> None:
+    for path, layer in module.named_modules():
+        unset = [name.partition(".")[0] for name in getattr(layer, "_unset", ())]
+        if unset and path:
+            raise BadRequest(
+                f"param {path}.{unset[0]} is ~ given: run supplies those of the layer itself"
+            )
+        if unset:
+            raise BadRequest(f"param {unset[0]} is ~ given: supply it as {unset[0]}=FILE.npy")
 
 
 def _inputs(

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import tensorlang as tl
+from tensorlang.requests import BadRequest
+from tensorlang.running import run_layer
 
 TEXT = """
 layer ByTol(d = 12, o = 6, tol = 0.3):
@@ -31,9 +33,9 @@ layer Outer(d = 12):
 """
 
 
-def loaded(tmp_path, form: str = "tucker"):
+def loaded(tmp_path, form: str = "tucker", **options):
     (tmp_path / "given.tl").write_text(TEXT.format(form=form))
-    return tl.load(tmp_path / "given.tl")
+    return tl.load(tmp_path / "given.tl", **options)
 
 
 def smooth(o: int, d: int) -> torch.Tensor:
@@ -75,6 +77,89 @@ def test_a_dense_state_dict_is_decomposed_and_factors_are_loaded(tmp_path) -> No
     assert outer.f.factorisations["W"].shape == (12, 12)
     with pytest.raises(RuntimeError, match=r"Missing key.*W\.o"):
         other.load_state_dict({"b": torch.zeros(6)})
+
+
+UNSET = r"{}: param W is ~ given and has no values yet: supply it by load_state_dict"
+
+
+@pytest.mark.parametrize("target", ["torch", "triton"])
+def test_a_param_that_nobody_supplied_is_an_error_at_the_first_call(target: str, tmp_path) -> None:
+    layer = loaded(tmp_path, target=target).ByRank()
+    x = torch.ones(2, 12)
+    for twin in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), layer.double()):
+        with pytest.raises(ValueError, match=UNSET.format("ByRank")):
+            twin(x)
+    with pytest.raises(ValueError, match=r"param W.o is ~ given and has no values yet"):
+        tl.reference(layer)(x)
+    layer.float().load_state_dict({"b": torch.zeros(6)}, strict=False)
+    with pytest.raises(ValueError, match=UNSET.format("ByRank")):
+        layer(x)
+    layer.load_state_dict({"W": torch.ones(6, 12), "b": torch.zeros(6)})
+    assert torch.allclose(layer(x), torch.full((2, 6), 12.0))
+    layer.reset_parameters()
+    with pytest.raises(ValueError, match=UNSET.format("ByRank")):
+        layer(x)
+
+
+def test_params_are_supplied_by_any_door(tmp_path) -> None:
+    spec = loaded(tmp_path)
+    x, twelve = torch.ones(2, 12), torch.full((2, 6), 12.0)
+    values = {"W": torch.ones(6, 12), "b": torch.zeros(6)}
+    given = spec.ByRank(**values)
+    state = given.state_dict()
+    filled, assigned, called = spec.ByRank(), spec.ByRank(device="meta"), spec.ByRank()
+    with torch.no_grad():
+        for name, param in filled.named_parameters():
+            param.copy_(state[name])
+    assigned.load_state_dict(state, assign=True)
+    for layer in (given, filled, assigned):
+        assert torch.allclose(layer(x), twelve)
+    assert torch.allclose(torch.func.functional_call(called, state, (x,)), twelve)
+    stacked = {name: torch.stack([value, value]) for name, value in state.items()}
+    both = torch.vmap(lambda state: torch.func.functional_call(called, state, (x,)))(stacked)
+    assert torch.allclose(both, twelve.expand(2, 2, 6))
+    with pytest.raises(ValueError, match=UNSET.format("ByRank")):
+        called(x)
+    outer = spec.Outer()
+    with pytest.raises(ValueError, match=UNSET.format("ByRank")):
+        outer(x)
+    outer.load_state_dict({"f.W": torch.ones(12, 12), "f.b": torch.zeros(12)})
+    assert torch.allclose(outer(x), torch.full((2, 12), 12.0))
+
+
+def test_traced_modules_assert_only_what_nobody_has_seen(tmp_path) -> None:
+    spec = loaded(tmp_path)
+    x, twelve = torch.ones(2, 12), torch.full((2, 6), 12.0)
+    values = {"W": torch.ones(6, 12), "b": torch.zeros(6)}
+    given, missing, filled = spec.ByRank(**values), spec.ByRank(), spec.ByRank()
+    with torch.no_grad():
+        for name, param in filled.named_parameters():
+            param.copy_(given.state_dict()[name])
+    for layer in (given, filled):
+        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+        exported = torch.export.export(layer, (x,))
+        assert torch.allclose(compiled(x), twelve)
+        assert torch.allclose(exported.module()(x), twelve)
+        assert ("isnan" in exported.graph_module.code) == (layer is filled)
+    with pytest.raises(RuntimeError, match=UNSET.format("ByRank")):
+        torch.compile(missing, fullgraph=True, backend="aot_eager")(x)
+    with pytest.raises(RuntimeError, match=UNSET.format("ByRank")):
+        torch.export.export(missing, (x,)).module()(x)
+
+
+def test_run_reads_params_from_files(tmp_path) -> None:
+    path = tmp_path / "plain.tl"
+    path.write_text(
+        "layer L(d = 3):\n    input X[n, d]\n    param W[d] ~ given()\n    output Y[n, d] = X * W\n"
+        "layer M(d = 3):\n    input X[n, d]\n    sub f = L(d)\n    output Y[n, d] = f(X)\n"
+    )
+    np.save(tmp_path / "W.npy", np.zeros(3))
+    out = run_layer(str(path), "L", {}, [f"W={tmp_path / 'W.npy'}", "X=2,3"])
+    assert np.array_equal(out["Y"], np.zeros((2, 3)))
+    with pytest.raises(BadRequest, match=r"param W is ~ given: supply it as W=FILE.npy"):
+        run_layer(str(path), "L", {}, ["X=2,3"])
+    with pytest.raises(BadRequest, match=r"param f.W is ~ given: run supplies those of the layer"):
+        run_layer(str(path), "M", {}, ["X=2,3"])
 
 
 def test_mistakes(tmp_path) -> None:

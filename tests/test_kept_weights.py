@@ -71,7 +71,7 @@ def test_weights_are_made_once(name: str, shape, monkeypatch) -> None:
         lambda made: setattr(made.D.core, "data", torch.randn_like(made.D.core)),
         lambda made: setattr(made.D, "core", nn.Parameter(torch.randn_like(made.D.core))),
         lambda made: made.W.add_(1),
-        lambda made: made.reset_parameters(),
+        lambda made: (made.reset_parameters(), made.W.fill_(1.0), made.bias.fill_(2.0)),
         lambda made: made.load_state_dict(
             {key: torch.randn_like(value) for key, value in made.state_dict().items()}
         ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tensorlang.backends.torch.constants import dtype_text, expression
 from tensorlang.backends.torch.file import File
 from tensorlang.backends.torch.forward import LIKE, Foreign, Method, forward
+from tensorlang.backends.torch.given import LOAD, unset_params
 from tensorlang.backends.torch.initial import reset_lines
 from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import attribute, identifier, is_attribute, quoted
@@ -53,6 +54,8 @@ def class_text(
     reset = reset_lines(file, unit.program)
     if unit.program.params:
         out += ["", *_reset(unit, reset)]
+    if unset_params(unit.program):
+        out += ["", *LOAD.split("\n")]
     if constants or any(p.dtype is Dtype.COMPLEX for p in unit.program.params):
         out += ["", *_apply(unit, constants)]
     return "\n".join(out + methods)
@@ -165,9 +168,13 @@ def _reset(unit: Unit, lines: list[str]) -> list[str]:
         "    @torch.no_grad()",
         "    def reset_parameters(self) -> None:",
         '        """Draw initial values: a seed gives the same on every device, in every dtype."""',
-        f"        if {first}.is_meta:",
-        "            return",
     ]
+    unset = unset_params(unit.program)
+    if unset:
+        out.append("        # ~ given: without values until they are supplied")
+        names = ", ".join(map(quoted, unset))
+        out += statement(f"self._unset = ({names}{',' if len(unset) == 1 else ''})", 8)
+    out += [f"        if {first}.is_meta:", "            return"]
     for line in lines:
         out += statement(line, 8)
     return out

@@ -13,6 +13,7 @@ from tensorlang.backends.torch.attention import attention, unprinted
 from tensorlang.backends.torch.body import Body, Module
 from tensorlang.backends.torch.contract import contract
 from tensorlang.backends.torch.fusion import Fusion, biases
+from tensorlang.backends.torch.given import unset_params
 from tensorlang.backends.torch.interface import Interface, axes_text
 from tensorlang.backends.torch.names import (
     Names,
@@ -104,6 +105,9 @@ def forward(method: Method, plan: Plan, name: str, forms: Sequence[tuple[str, st
     body.line(f"def {name}({', '.join(['self', *arguments])}) -> {kind}:")
     out = body.lines
     out.append(f'        """{_signature_text(program)}"""')
+    if name == "forward" and unset_params(program):
+        out.append("        if self._unset:")
+        out.append(f"            {method.file.require('_check_given')}(self)")
     for signature, other in forms:
         out.append(f"        if {form} == {quoted(signature)}:")
         out.append(f"            return self.{other}({', '.join(variables)})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from tensorlang.backends.torch.given import CHECK
 from tensorlang.backends.torch.weights import KEEPS, KEPT
 
 FUNCTIONS: dict[str, str] = {
@@ -272,6 +273,7 @@ def _one_by_one(op: Callable[..., tuple], info: object, in_dims: tuple, *args: o
 }
 
 FUNCTIONS["_keeps"], FUNCTIONS["_kept"] = KEEPS, KEPT
+FUNCTIONS["_check_given"] = CHECK
 NEEDS: dict[str, tuple[str, ...]] = {
     "_attention_in_blocks": ("_one_by_one",),
     "_kept": ("_keeps",),
@@ -280,6 +282,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 
 IMPORTS: dict[str, tuple[str, ...]] = {
     "_kept": ("import weakref", "from collections.abc import Callable"),
+    "_check_given": ("import functools",),
     "_attention_in_blocks": ("import functools", "from collections.abc import Callable"),
     "_one_by_one": ("from collections.abc import Callable",),
     "_float64": ("import base64",),

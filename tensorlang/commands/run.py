@@ -37,6 +37,8 @@ def run_command(
 ) -> None:
     """Run a layer on arrays from files or on random inputs of given shapes.
 
+    Params `~ given` are read from files too, W=weights.npy.
+
     \b
     tensorlang run axial.tl --layer AxialAttention X=2,16,256
     tensorlang run kde.tl X=points.npy S=samples.npy -o out.npz

@@ -68,6 +68,8 @@ def _param(param: Param, given: Mapping[str, Any]) -> Any:
     if param.name not in given:
         raise ValueError(f"param {param.name} is missing")
     array = np.asarray(given[param.name]).astype(TYPES[param.dtype])
+    if param.initialiser.name == "given" and np.isnan(array).all():
+        raise ValueError(f"param {param.name} is ~ given and has no values yet")
     shape = tuple(evaluate(axis.size, {}) for axis in param.axes)
     if array.shape != shape:
         raise ValueError(f"param {param.name} has shape {shape}, given {array.shape}")
