@@ -24,7 +24,7 @@ from tensorlang.ir.nodes import (
     Subscript,
 )
 from tensorlang.ir.reads import read_indices, rename_read
-from tensorlang.rewrite.compose import complete, is_whole
+from tensorlang.rewrite.compose import complete, constant, is_whole
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import opened, with_factors
 from tensorlang.size import same
@@ -61,10 +61,12 @@ def deltas(node: Node, site: Site) -> Node | None:
         return None
     for position, read in enumerate(node.reads):
         rest = node.reads[:position] + node.reads[position + 1 :]
-        if not is_whole(read) or read.fill is not None or not rest:
+        if not is_whole(read) or read.fill is not None:
             continue
         axes = [s.index for s in read.subscripts if isinstance(s, At)]
         pair = _pair(axes, read, site)
+        if not rest:
+            return _counted(node, pair, site)
         if pair is not None:
             done = _identified(node, rest, *pair, site)
         else:
@@ -113,6 +115,18 @@ def _identified(node: Node, rest: tuple[Read, ...], a: int, b: int, site: Site) 
         return None
     site.did("a delta picks one cell of a sum")
     return complete(_dropped(node, tuple(rename_read(read, {b: a}) for read in rest), b), site)
+
+
+def _counted(node: Node, pair: tuple[int, int] | None, site: Site) -> Node | None:
+    """sum_b [a == b] = 1."""
+    if pair is None or sum(index in node.bound for index in pair) != 1 or len(node.bound) != 1:
+        return None
+    if not same(*(node.sizes[index] for index in pair)) or node.dtype is Dtype.COMPLEX:
+        return None
+    assert isinstance(node.op, Contract) and not isinstance(node.op.coefficient, complex), node
+    site.did("a delta has one cell in a row")
+    value = node.op.coefficient
+    return constant(value if node.dtype is Dtype.INT else float(value), node.shape, node.dtype)
 
 
 def _picked(

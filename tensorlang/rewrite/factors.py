@@ -139,17 +139,18 @@ def _conditions(
             case App("where", (condition, then, Lit(0 | 0.0))) if _finite(then, node, site):
                 more, inner = _conditions(*product(then), node, site)
                 number = number * more
-                out += (*inner, *_conjuncts(condition))
+                out += (*inner, *conjuncts(condition))
             case App("to_real", (App(dtype=Dtype.BOOL) as condition,)):
-                out += _conjuncts(condition)
+                out += conjuncts(condition)
             case _:
                 out.append(factor)
     return number, out
 
 
-def _conjuncts(condition: Scalar) -> list[Scalar]:
+def conjuncts(condition: Scalar) -> list[Scalar]:
+    """The conditions that hold where this one does."""
     if isinstance(condition, App) and condition.function == "and":
-        return [one for arg in condition.args for one in _conjuncts(arg)]
+        return [one for arg in condition.args for one in conjuncts(arg)]
     return [condition]
 
 

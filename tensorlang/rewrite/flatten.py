@@ -46,6 +46,7 @@ def mergeable(op: Contract, read: Read, site: Site) -> bool:
         and is_whole(read)
         and len(inner.reads) > 0
         and bool(inner.bound or len(inner.reads) > 1)
+        and not any(isinstance(site.node(factor.node).op, Softmax) for factor in inner.reads)
     )
 
 

@@ -17,6 +17,7 @@ from tensorlang.ir.nodes import (
     Contract,
     Gather,
     Group,
+    Iota,
     Lit,
     Node,
     NodeId,
@@ -120,6 +121,10 @@ def _simpler(expr: App, node: Node, site: Site) -> Scalar:
             return App(expr.function, (condition,), expr.dtype)
         case App("not", (App("not", (inner,)),)):
             return inner
+        case App("eq" | "le" | "ge", (Iota(a), Iota(b))) if a == b:
+            return Lit(True, Dtype.BOOL)
+        case App("ne" | "lt" | "gt", (Iota(a), Iota(b))) if a == b:
+            return Lit(False, Dtype.BOOL)
         case App("dropout", (inner, Lit(0 | 0.0))):
             return typed(inner)
     return expr
@@ -138,6 +143,8 @@ def _nary(expr: App, node: Node, site: Site) -> Scalar:
         if any(isinstance(arg, Lit) and arg.value is zero for arg in kept):
             return Lit(zero, Dtype.BOOL)
         kept = list(dict.fromkeys(kept))
+    if expr.function == "mul" and expr.dtype is Dtype.INT and Lit(0, Dtype.INT) in kept:
+        return Lit(0, Dtype.INT)
     if not kept:
         return Lit(_typed(unit, expr.dtype), expr.dtype)
     if len(kept) == 1:

@@ -37,27 +37,41 @@ def hoist(node: Node, site: Site) -> Node | NodeId | None:
         return None
     for position, read in enumerate(node.reads):
         inner = site.node(read.node)
-        if site.uses(read.node) > 1 or not is_whole(read) or not isinstance(inner.op, Pointwise):
+        added = terms_of(read, site)
+        if site.uses(read.node) > 1 or not any(_maps(term, inner, site) for term in added):
             continue
-        expr = inner.op.expr
-        if not isinstance(expr, App) or expr.function != "add" or inner.dtype < Dtype.REAL:
-            continue
-        added = list(_terms(expr))
-        if not any(_maps(term, inner, site) for term in added):
-            continue
-        terms = [_term(term, inner, read, site) for term in added]
-        if any(term is None for term in terms):
-            continue
-        summed = [with_factors(node, position, t) for t in terms if t is not None]
-        spread = [term for term in summed if term is not None]
-        if len(spread) < len(terms):
+        spread = distributed(node, position, site)
+        if spread is None:
             continue
         found = _compared(node, read, spread, site)
         if not found.mostly():
             continue
         site.did("distributed over a sum, whose linear map then runs once", found.saved())
-        return _added(node, spread, site)
+        return summed(node, spread, site)
     return None
+
+
+def terms_of(read: Read, site: Site) -> list[Scalar]:
+    """The terms of a factor that is a sum, in the indices of its node; none if it is no sum."""
+    inner = site.node(read.node)
+    if not is_whole(read) or not isinstance(inner.op, Pointwise) or inner.dtype < Dtype.REAL:
+        return []
+    terms = list(_terms(inner.op.expr))
+    return terms if len(terms) > 1 else []
+
+
+def distributed(node: Node, position: int, site: Site) -> list[Node] | None:
+    """A product with each term of the sum at this position; None where that has no form."""
+    read = node.reads[position]
+    inner = site.node(read.node)
+    out: list[Node] = []
+    for term in terms_of(read, site):
+        factors = _term(term, inner, read, site)
+        spread = None if factors is None else with_factors(node, position, factors)
+        if spread is None:
+            return None
+        out.append(spread)
+    return out
 
 
 def _terms(expr: Scalar) -> Iterator[Scalar]:
@@ -118,7 +132,7 @@ def _compared(node: Node, read: Read, spread: list[Node], site: Site) -> Compari
     return compared(where, total(apart), total(flat))
 
 
-def _added(node: Node, terms: list[Node], site: Site) -> Node:
+def summed(node: Node, terms: list[Node], site: Site) -> Node:
     """The sum of contractions over the same axes; an index that a term lacks counts its size."""
     reads = []
     for term in terms:

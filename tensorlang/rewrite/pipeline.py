@@ -9,11 +9,15 @@ from collections.abc import Sequence
 
 from tensorlang.ir.graph import Graph
 from tensorlang.options import Options
+from tensorlang.rewrite.apart import apart
 from tensorlang.rewrite.blocks import blocks
 from tensorlang.rewrite.common import share_parts
 from tensorlang.rewrite.constants import fold_constants
 from tensorlang.rewrite.deltas import deltas, open_deltas
+from tensorlang.rewrite.diagonals import diagonals
+from tensorlang.rewrite.distribute import distribute
 from tensorlang.rewrite.engine import Applied, Row, apply
+from tensorlang.rewrite.equalities import equalities
 from tensorlang.rewrite.factors import open_factors
 from tensorlang.rewrite.flatten import flatten
 from tensorlang.rewrite.fold import (
@@ -26,10 +30,12 @@ from tensorlang.rewrite.fold import (
 from tensorlang.rewrite.gathers import form_gathers
 from tensorlang.rewrite.hoist import hoist
 from tensorlang.rewrite.merges import split_weights, through_merges
+from tensorlang.rewrite.pool import pool, unit_rows
 from tensorlang.rewrite.quadrature import quadrature
 from tensorlang.rewrite.scalars import sink_scalars
 from tensorlang.rewrite.scans import open_prefixes, scans
 from tensorlang.rewrite.selections import selections
+from tensorlang.rewrite.separable import separable
 
 _MOST_PASSES = 4
 
@@ -44,12 +50,19 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("merges", split_weights, "an index over a merged axis hides them too"),
         Row("scalars", sink_scalars, "what scales a product is a factor of it"),
         Row("constants", fold_constants, "less to order, and their values become patterns"),
+        Row("separable", separable, "fewer indices under each softmax, before it is opened"),
+        Row("equalities", equalities, "an index that is an axis is none; its delta comes next"),
         Row("deltas", open_deltas, "a delta inside a factor hides"),
         Row("deltas", deltas, "a sum that picks one cell is no sum; before orders are compared"),
+        Row("diagonals", diagonals, "what deltas and equalities leave of the values they read"),
         Row("scans", open_prefixes, "a prefix condition inside a factor hides"),
         Row("scans", scans, "a triangular sum in one pass; before its factors are moved"),
         Row("factors", open_factors, "factors over fewer indices may move to where they cost less"),
+        Row("distribute", distribute, "terms that lack an index; then each is a sum of its own"),
         Row("hoist", hoist, "a linear map out of a sum, judged by the flattened cost"),
+        Row("pool", pool, "a mean before the map of its values, once what is added to that is out"),
+        Row("pool", unit_rows, "what distributing over a sum leaves"),
+        Row("separable", apart, "softmaxes side by side are attentions of their own"),
         Row("flatten", flatten, "last: it compares the orders of all that the others left"),
     ),
     (
