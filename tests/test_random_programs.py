@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 
+from tests.fuzz.citizens import asked
 from tests.fuzz.compare import compare, variants
 from tests.fuzz.decisions import Decisions, decisions, seeded
 from tests.fuzz.programs import program
@@ -22,7 +23,7 @@ def test_programs_of_a_fixed_seed(chunk: int) -> None:
         text = program(seeded(f"0/{number}"))
         both, off = variants(number)[:2], variants(number)[2 + number % 2]
         try:
-            compare(text, number, (*both, off))
+            compare(text, number, (*both, off), asked(number))
         except Exception as error:
             error.add_note(f"program {number} of seed 0:\n{text}")
             raise
@@ -51,4 +52,4 @@ def test_equal_seeds_draw_equal_programs() -> None:
 def test_programs_that_failed_once(path: Path) -> None:
     """Random programs on which a target once differed, shrunk."""
     for seed in range(3):
-        assert compare(path.read_text(), seed)
+        assert compare(path.read_text(), seed, checks=("vmap", "curved"))

@@ -14,6 +14,7 @@ from tensorlang.backends.torch.body import Body, Module
 from tensorlang.backends.torch.contract import contract
 from tensorlang.backends.torch.fusion import Fusion, biases
 from tensorlang.backends.torch.given import unset_params
+from tensorlang.backends.torch.infinite import infinite
 from tensorlang.backends.torch.interface import Interface, axes_text
 from tensorlang.backends.torch.names import (
     Names,
@@ -214,6 +215,7 @@ class _Steps:
         self.defined: dict[Slot, Step] = {}
         self.norms: dict[Slot, Norm] = {}
         self.numbers: dict[Slot, nodes.Scalar] = {}
+        self.infinite: set[Slot] = set()
 
     def region(self, region: Region) -> None:
         if region.backend != "torch" and self.method.foreign is not None:
@@ -301,6 +303,7 @@ class _Steps:
             fresh = body.names.fresh(step_name)
             shape = tuple(self.plan.shapes[slot])
             body.values[slot] = _value(fresh, shape, _dtype_of(region.regimes[0], slot))
+        self.infinite = infinite(region.regimes[0].steps, self.infinite)
         self._comments(region.spans)
 
         def value(slot: Slot) -> str:
@@ -336,6 +339,7 @@ class _Steps:
             inner.symbols[symbol] = names.fresh(outer.symbols[symbol])
             arguments.append(f"{inner.symbols[symbol]}: int")
         other = _Steps(self.method, self.plan, inner)
+        other.infinite = self.infinite
         plain = Region(
             region.inputs, region.outputs, region.regimes, "torch", region.reason, region.spans
         )
@@ -370,6 +374,7 @@ class _Steps:
         inner.source_names = dict(self.body.source_names)
         inner.device, inner.dtype = _home_of([self.body.values[slot] for slot in params], inner)
         printer = _Steps(self.method, self.plan, inner)
+        printer.infinite = self.infinite
         printer.steps(found, [step.out for step in results])
         texts = [inner.values[step.out].text for step in results]
         inner.line(f"return {', '.join(texts)}")
@@ -400,6 +405,7 @@ class _Steps:
 
     # --- steps ---
     def steps(self, steps: Sequence[AnyStep], outputs: Sequence[Slot], keeps: bool = True) -> None:
+        self.infinite = infinite(steps, self.infinite)
         steps = self._split_weights(steps, outputs) if keeps else steps
         kept = (*outputs, *self.plan.outputs)
         self.defined = {step.out: step for step in steps if isinstance(step, Step)}
@@ -465,7 +471,7 @@ class _Steps:
             case nodes.Pointwise():
                 operand = pointwise(body, node, step.name)
             case nodes.Reduce():
-                operand = reduce(body, node)
+                operand = reduce(body, node, node.reads[0].node in self.infinite)
             case nodes.Softmax():
                 operand = softmax(body, node)
             case nodes.Scan():

@@ -85,6 +85,12 @@ def _amin(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
         return x.sum(axes, dtype=x.dtype).fill_(highest)
     return x.amin(axes)
 ''',
+    "_logsumexp": '''
+def _logsumexp(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    """logsumexp, where a row of -inf alone is -inf without derivatives of any order."""
+    out = x.logsumexp(axes)
+    return out.masked_fill(out == -torch.inf, -torch.inf)
+''',
     "_argmax": '''
 def _argmax(x: Tensor, axis: int) -> Tensor:
     """The first position of the maximum, 0 over no cell."""

@@ -26,7 +26,8 @@ def full(body: Body, node: Node, operand: Operand, axes: Sequence[int]) -> Opera
     return expanded(operand, tuple(axes), lambda label: body.size_text(node.sizes[label])[0])
 
 
-def reduce(body: Body, node: Node) -> Operand:
+def reduce(body: Body, node: Node, infinite: bool) -> Operand:
+    """`infinite`: the operand may have cells that are -inf by a condition."""
     assert isinstance(node.op, Reduce), node
     operand = read_operand(body, node.reads[0], node.sizes)
     missing = [i for i in node.bound if i not in operand.labels]
@@ -40,7 +41,11 @@ def reduce(body: Body, node: Node) -> Operand:
     if places == list(range(rank - len(places), rank)):
         places = [place - rank for place in places]
     never_empty = all(isinstance(node.sizes[i], int) for i in bound)
-    text = _reduced(body, node.op.op, operand, places, bound, never_empty)
+    if node.op.op is ReduceOp.LOGSUMEXP and infinite:
+        function = body.file.require("_logsumexp")
+        text = f"{function}({operand.text}, {_dims(places)})"
+    else:
+        text = _reduced(body, node.op.op, operand, places, bound, never_empty)
     memory = tuple(label for label in operand.memory if label in rest)
     return full(body, node, Operand(text, tuple(rest), memory, node.dtype), range(node.rank))
 
@@ -61,8 +66,7 @@ def _reduced(
     bound: Sequence[int],
     never_empty: bool,
 ) -> str:
-    text = operand.text
-    dims = str(places[0]) if len(places) == 1 else f"({', '.join(map(str, places))})"
+    text, dims = operand.text, _dims(places)
     match op:
         case ReduceOp.MAX | ReduceOp.MIN:
             name = "amax" if op is ReduceOp.MAX else "amin"
@@ -81,6 +85,10 @@ def _reduced(
             return f"{body.file.require('_' + op.value)}({text}, {dims})"
         case _:
             raise AssertionError(("lowered to other nodes", op))
+
+
+def _dims(places: Sequence[int]) -> str:
+    return str(places[0]) if len(places) == 1 else f"({', '.join(map(str, places))})"
 
 
 def _one_axis(operand: Operand, bound: Sequence[int]) -> str:

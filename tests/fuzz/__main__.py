@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.fuzz.compare import Mismatch, compare
+from tests.fuzz.cases import Mismatch
+from tests.fuzz.citizens import asked
+from tests.fuzz.compare import compare
 from tests.fuzz.decisions import seeded
 from tests.fuzz.interpreted import Interpreter
 from tests.fuzz.programs import program
@@ -66,7 +68,7 @@ def _check(
 
     def here(text: str) -> Mismatch | None:
         try:
-            state["compared"] += compare(text, number)
+            state["compared"] += compare(text, number, checks=asked(number))
         except Mismatch as mismatch:
             return mismatch
         return None

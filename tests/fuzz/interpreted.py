@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 
-from tests.fuzz.compare import Mismatch, compare
+from tests.fuzz.cases import Mismatch
+from tests.fuzz.compare import compare
 
 
 class Interpreter:

@@ -13,7 +13,9 @@ ROW = Function(
     dtype=signature.field,
     numpy=np.conj,
     derivative=(None,),
-    torch="torch.conj({0})",
+    # torch.conj is a view, and torch.imag of a conjugated view has no vmap, torch.complex's gradient
+    # included
+    torch="torch.conj_physical({0})",
     triton=None,
     doc="Complex conjugate",
     example="Y[i] = real(conj(Z[i]) * Z[i])",
