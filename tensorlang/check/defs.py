@@ -40,8 +40,15 @@ def call_of_def(scope: LayerScope, call: ast.Call, source: DefSource, env: Env) 
         if not thunk.read:  # so that mistakes in what the body drops are not lost
             bad = scope.expression(thunk.expr, thunk.env).bad or bad
     scope.def_calls.pop()
+    read = [(thunk.expr.span, term) for thunk in arguments.values() for term in thunk.terms()]
     return t.Opaque(
-        span=call.span, free=body.free, dtype=body.dtype, bad=bad, name=definition.name, body=body
+        span=call.span,
+        free=body.free,
+        dtype=body.dtype,
+        bad=bad,
+        name=definition.name,
+        body=body,
+        args=tuple(read),
     )
 
 

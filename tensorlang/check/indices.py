@@ -72,7 +72,9 @@ class Printer:
                 return self._sub_layer(term, sums)
             case t.Opaque():
                 for index in sums:
-                    self._lone(term, index, term.span, f"no outer sum enters {term.name}")
+                    within = {span for span, arg in term.args if holds(arg, index)}
+                    unit = within.pop() if len(within) == 1 else None
+                    self._lone(term, index, term.span, f"no outer sum enters {term.name}", unit)
                 return self.print(term.body)
             case t.Bad():
                 return p.Literal(0.0, Dtype.REAL)
@@ -292,19 +294,27 @@ class Printer:
         return p.Read(name, subscripts, tensor.dtype)
 
     # --- reports ---------------------------------------------------------------------------------
-    def _lone(self, term: t.Term, index: Index, span: Span, reason: str = "appears once") -> None:
-        suggestion = self._suggestion(index)
+    def _lone(
+        self,
+        term: t.Term,
+        index: Index,
+        span: Span,
+        reason: str = "appears once",
+        unit: Span | None = None,
+    ) -> None:
+        suggestion = self._suggestion(index, unit)
         name = index.name
         self.scope.report(LoneIndex(span, name, index.dim.name, index.dim.size, reason, suggestion))
 
     def _two_arguments(self, term: t.Term, index: Index, shown: str) -> None:
         self.scope.report(TwoArguments(term.span, index.name, shown, self._suggestion(index)))
 
-    def _suggestion(self, index: Index) -> str | None:
-        """The equation with an explicit sum around the term of the outermost sum that needs it."""
-        if self.body is None or self.body.source is not (self.unit or self.body).source:
+    def _suggestion(self, index: Index, unit: Span | None = None) -> str | None:
+        """The equation with an explicit sum around `unit`, or the term of the sum that needs it."""
+        unit = unit or self.unit or self.body
+        if self.body is None or unit is None or self.body.source is not unit.source:
             return None
-        body, unit = self.body, self.unit or self.body
+        body = self.body
         within = body.start <= unit.start <= unit.end <= body.end
         if not within or body.end - body.start > 200:
             return None

@@ -106,6 +106,10 @@ class Thunk:
     env: Env
     read: dict[tuple[int, ...], tuple[Term, int]] = field(default_factory=dict)
 
+    def terms(self) -> list[Term]:
+        """What it was read as."""
+        return [term for term, _ in self.read.values()]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:

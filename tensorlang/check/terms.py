@@ -132,10 +132,11 @@ class SubLayer(Term):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Opaque(Term):
-    """A substituted `def`: no outer sum enters it."""
+    """A substituted `def`: no outer sum enters it. `args` are those that its body reads."""
 
     name: str
     body: Term
+    args: tuple[tuple[Span, Term], ...]
 
 
 def union(frees: Iterable[Free]) -> Free:
