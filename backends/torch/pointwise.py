@@ -164,6 +164,8 @@ class _Printer:
             return made(power(args[0].at(PRIMARY), "0.5"), POWER)
 
         match app.function:
+            case "max" | "min" if not tensor:
+                return made(f"{app.function}({', '.join(arg.text for arg in args)})", PRIMARY)
             case "mul":
                 return self._product(args, app.dtype)
             case "neg":
@@ -317,6 +319,8 @@ class _Printer:
         It does not for a zero divisor, and sizes may be zero.
         """
         if function in ("mul", "neg", "sqrt"):
+            return list(args)
+        if function in ("max", "min") and all(arg.dtype < Dtype.REAL for arg in args):
             return list(args)
         if function == "pow" and not args[1].text.startswith("-"):
             return list(args)
