@@ -151,6 +151,39 @@ def test_regimes_show_their_threshold_and_which_one_holds(train: object) -> None
     assert "where no other regime below holds" in str(tl.explain(any_))
 
 
+def test_the_table_of_regimes_has_costs_lines_and_the_sizes_where_it_flips(train: object) -> None:
+    few, open_ = tl.explain(train, X=(3, 256)), tl.explain(train)
+    (part,) = few.parts
+    assert [c.saved_bytes for c in part.regimes] != [0, 0]
+    assert all(c.seconds is not None and c.seconds > 0 for c in part.regimes)
+    assert all(c.seconds is None for c in open_.parts[0].regimes)
+    facts = few.to_dict()["regions"][0]
+    assert [regime["lines"] for regime in facts["regimes"]] == [[[6]], [[6]]]
+    (flip,) = facts["flips"]["training"]
+    name, _, bound = flip.partition(" = ")
+    bound = int(bound.replace(",", ""))
+    assert name == "n"
+    below, above = (tl.explain(train, X=(n, 256)).parts[0].regimes for n in (bound - 1, bound))
+    assert [c.chosen for c in below] != [c.chosen for c in above]
+    assert f"flips at n = {bound}" in str(few) and ", line 6" in str(few)
+    chosen = next(c for c in part.regimes if c.chosen)
+    totals = few.totals
+    assert (chosen.flops, chosen.bytes) == (totals.flops, totals.bytes)
+    assert (chosen.peak_bytes, chosen.saved_bytes) == (totals.peak_bytes, totals.saved_bytes)
+
+
+def test_kept_weights_have_a_table_of_their_own() -> None:
+    layer = tl.load(EXAMPLES / "tensorised.tl").TTLinear()
+    (part,) = tl.explain(layer, X=(9, 64)).parts
+    training, kept = part.regimes
+    assert (training.kept, kept.kept, training.when, kept.when) == (False, True, *["any size"] * 2)
+    assert training.flops - kept.flops == 2 * 8**5  # forming W
+    assert kept.saved_bytes == 0 < training.saved_bytes
+    assert "where what is made of params alone is kept" in str(tl.explain(layer))
+    (plain,) = tl.explain(tl.load(EXAMPLES / "linear.tl").Linear(i=3, o=5)).parts
+    assert plain.regimes == ()
+
+
 # --- words ----------------------------------------------------------------------------------------
 def _how(explained: Explanation) -> dict[str, str]:
     return {row.name: row.how for row in explained.rows}

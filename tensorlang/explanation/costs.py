@@ -20,6 +20,7 @@ from tensorlang.plan.cost import flops as step_flops
 from tensorlang.plan.cost import moved
 from tensorlang.plan.plan import AnyStep, Monomials, Plan, Regime, Slot, Step
 from tensorlang.plan.slots import dtypes
+from tensorlang.plan.weights import weight_steps
 from tensorlang.size import Size
 
 Sizes = Mapping[str, Size]
@@ -28,11 +29,12 @@ Count: TypeAlias = int | sympy.Expr
 
 @dataclass(frozen=True)
 class Totals:
-    """FLOPs (2 a multiply-add), bytes moved and bytes alive at once (float32)."""
+    """FLOPs (2 a multiply-add), bytes moved, alive at once, and kept for backward (float32)."""
 
     flops: Count
     bytes: Count
     peak_bytes: Count
+    saved_bytes: Count = 0
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,24 @@ class Scope:
         value = size.subs(known)
         return int(value) if value.is_Integer else value
 
-    def regime(self, regimes: Sequence[Regime]) -> Regime:
-        """The first whose thresholds hold; the last one where the sizes are not known."""
-        for regime in regimes:
-            values = [self.value(dict(threshold.form)) for threshold in regime.thresholds]
+    def regime(self, regimes: Sequence[Regime], kept: bool = False) -> Regime:
+        """The first whose thresholds hold; the last one where the sizes are not known.
+
+        Of those for calls that keep what is made of parameters alone, or of the others.
+        """
+        serving = [regime for regime in regimes if regime.serves(kept)]
+        for regime in serving:
+            values = [self.value(dict(threshold.form)) for threshold in regime.when(kept)]
             if all(isinstance(value, int) and value >= 0 for value in values):
                 return regime
-        return regimes[-1]
+        return serving[-1]
+
+    def kept(self, regime: Regime) -> frozenset[Slot]:
+        """What a regime makes of parameters alone, and keeps in eval()."""
+        plan = self.plan
+        params, consts = [slot for _, slot in plan.params], [slot for _, slot, _ in plan.consts]
+        found, _ = weight_steps(plan.program, regime.steps, params, consts, plan.outputs)
+        return frozenset(step.out for step in found)
 
     def step(self, step: AnyStep) -> Totals:
         """Cost of one step on its own; of a call, what the sub-layer costs."""
@@ -91,7 +104,8 @@ class Scope:
         inner, stages = self.callee(step)
         totals = inner.totals
         times = 1 if stages is None else stages
-        return inner, Totals(totals.flops * times, totals.bytes * times, totals.peak_bytes)
+        stays = totals.saved_bytes * times
+        return inner, Totals(totals.flops * times, totals.bytes * times, totals.peak_bytes, stays)
 
     def callee(self, step: Step) -> tuple[Scope, int | None]:
         """The sub-layer that a step calls, and its number of stages."""
@@ -112,18 +126,21 @@ class Scope:
         """The whole layer, sub-layers included."""
         flops: Count = 0
         bytes_: Count = 0
+        stays: Count = 0
         peaks: list[Count] = []
         for region in self.plan.regions:
             regime = self.regime(region.regimes)
             flops = flops + self.value(regime.cost.flops)
             bytes_ = bytes_ + self.value(regime.cost.bytes)
             peaks.append(self.value(regime.cost.peak_bytes))
+            stays = stays + self.value(regime.cost.saved_bytes)
             for step in regime.steps:
                 if isinstance(step, Step) and isinstance(step.node.op, Call):
                     inner = self.step(step)
                     flops, bytes_ = flops + inner.flops, bytes_ + inner.bytes
+                    stays = stays + inner.saved_bytes
                     peaks.append(inner.peak_bytes)
-        return Totals(flops, bytes_, largest(peaks))
+        return Totals(flops, bytes_, largest(peaks), stays)
 
     @cached_property
     def _held(self) -> dict[Slot, tuple[tuple[Size, ...], Dtype]]:

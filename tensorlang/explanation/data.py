@@ -24,6 +24,7 @@ def to_dict(e: Explanation) -> dict[str, Any]:
         "flops": plain(e.totals.flops),
         "bytes": plain(e.totals.bytes),
         "peak_bytes": plain(e.totals.peak_bytes),
+        "saved_bytes": plain(e.totals.saved_bytes),
         "memory": e.memory,
         "parameter_table": [
             {"name": p.name, "shape": p.shape, "count": p.count, "initial": p.initial}
@@ -76,12 +77,19 @@ def _region(part: Part) -> dict[str, Any]:
         "regimes": [
             {
                 "when": choice.when,
+                "kept": choice.kept,
                 "chosen": choice.chosen,
                 "flops": plain(choice.flops),
+                "bytes": plain(choice.bytes),
+                "peak_bytes": plain(choice.peak_bytes),
+                "saved_bytes": plain(choice.saved_bytes),
+                "seconds": choice.seconds,
                 "trees": list(choice.trees),
+                "lines": [list(lines_of(order.spans)) for order in choice.orders],
             }
             for choice in part.regimes
         ],
+        "flips": {"training": list(part.flips), "kept": list(part.kept_flips)},
     }
 
 

@@ -13,6 +13,7 @@ from tensorlang.explanation.costs import Count, Scope, Totals, count_parameters
 from tensorlang.explanation.data import to_dict
 from tensorlang.explanation.places import lines_of, spans_of
 from tensorlang.explanation.products import Contraction, contractions
+from tensorlang.explanation.regimes import Choice, choices, flips
 from tensorlang.explanation.text import to_rich, to_text
 from tensorlang.explanation.words import how, slot_names, step_name
 from tensorlang.ir.nodes import Call
@@ -20,7 +21,6 @@ from tensorlang.ir.svg import to_svg
 from tensorlang.plan.fuse import attention_problem
 from tensorlang.plan.plan import AnyStep, AttentionStep, ProjectionsStep, Region, Step
 from tensorlang.plan.rows import alone
-from tensorlang.plan.text import threshold_text
 from tensorlang.source import Span
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A region: the steps that one backend runs in one go, and why it does."""
+    """A region: the steps that one backend runs in one go, and why it does.
+
+    `flips`: sizes at which another of its plans is taken, in calls that keep weights `kept_flips`.
+    """
 
     backend: str
     reason: str
@@ -53,16 +56,8 @@ class Part:
     bytes: Count
     rows: tuple[Row, ...]
     regimes: tuple[Choice, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of several plans of a region: when it is taken, its cost and how it orders products."""
-
-    when: str
-    chosen: bool
-    flops: Count
-    trees: tuple[str, ...]
+    flips: tuple[str, ...]
+    kept_flips: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,26 +217,14 @@ class Explanation:
             why = _why(step, region.reason.split("; "))
             rows.append(Row(step_name(step), words, why, cost.flops, moved, spans_of(step)))
         return Part(
-            region.backend, region.reason, flops, bytes_, tuple(rows), self._choices(region)
-        )
-
-    def _choices(self, region: Region) -> tuple[Choice, ...]:
-        if len(region.regimes) == 1:
-            return ()
-        chosen = self.scope.regime(region.regimes)
-        known = all(isinstance(size, int) for size in self.scope.sizes.values())
-        return tuple(
-            Choice(
-                " and ".join(threshold_text(t) for t in regime.thresholds) or "otherwise",
-                known and regime is chosen,
-                self.scope.value(regime.cost.flops),
-                tuple(
-                    f"{found.name} = {found.tree}"
-                    for found in self._trees(regime.steps)
-                    if found.factors > 2
-                ),
-            )
-            for regime in region.regimes
+            region.backend,
+            region.reason,
+            flops,
+            bytes_,
+            tuple(rows),
+            choices(self.scope, region, self._trees),
+            flips(self.scope, region, kept=False),
+            flips(self.scope, region, kept=True),
         )
 
     def _trees(self, steps: Sequence[AnyStep]) -> tuple[Contraction, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tensorlang.explanation.costs import Count
+from tensorlang.explanation.places import lines_of
 from tensorlang.explanation.words import count_text
 from tensorlang.source import Span
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tensorlang.explanation.facts import Explanation, Part, Row
+    from tensorlang.explanation.regimes import Choice
 
+REGIMES = "regimes: when it is taken, flops, bytes, peak bytes, saved for backward, predicted time"
+KEPT = "in eval() without grad, where what is made of params alone is kept:"
 _LONGEST_LINE = 88
 _ALIGNED = 26  # names longer than this push their line's columns out
 _WIDEST = 80  # … and so do longer descriptions
@@ -97,6 +101,7 @@ def _facts(e: Explanation) -> Iterator[tuple[str, str]]:
     yield "flops", _total(e.totals.flops)
     yield "bytes", _total(e.totals.bytes, "B")
     yield "peak bytes", _total(e.totals.peak_bytes, "B")
+    yield "saved bytes", f"{_total(e.totals.saved_bytes, 'B')} for backward"
     if e.memory is not None:
         yield "memory", e.memory
 
@@ -113,14 +118,9 @@ def _sections(e: Explanation) -> Iterator[tuple[str, list[str]]]:
                 f"{_saving(c.flops, c.naive_flops)}"
             )
         yield "order of contraction", lines
-    choices = [choice for part in e.parts for choice in part.regimes]
-    if choices:
-        lines = []
-        for choice in choices:
-            chosen = "  <- these sizes" if choice.chosen else ""
-            lines.append(f"{choice.when}: {_flops(choice.flops)} flops{chosen}")
-            lines += [f"  {tree}" for tree in choice.trees]
-        yield "regimes of sizes", lines
+    for part in e.parts:
+        if part.regimes:
+            yield REGIMES, list(_regimes(part))
     if e.stages.applied:
         yield "rewrites", [_rewrite(e, k) for k in range(len(e.stages.applied))]
     if e.parameter_table:
@@ -133,6 +133,48 @@ def _sections(e: Explanation) -> Iterator[tuple[str, list[str]]]:
                 for name, shape, count, initial in rows
             ],
         )
+
+
+def _regimes(part: Part) -> Iterator[str]:
+    """The plans of a region: costs in columns, the orders of products below."""
+    cells = [regime_cells(choice) for choice in part.regimes]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
+    for kept in (False, True):
+        shown = [pair for pair in zip(part.regimes, cells, strict=True) if pair[0].kept is kept]
+        if kept and shown:
+            yield KEPT
+        for choice, row in shown:
+            first = f"{row[0]:<{widths[0]}}"
+            rest = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+            chosen = "  <- these sizes" if choice.chosen else ""
+            yield f"{first}  {'  '.join(rest)}{chosen}"
+            yield from (f"  {order}" for order in order_texts(choice))
+        flips = part.kept_flips if kept else part.flips
+        if flips and shown:
+            yield f"flips at {'; '.join(flips)}"
+
+
+def regime_cells(choice: Choice) -> tuple[str, ...]:
+    """When it is taken, FLOPs, bytes, peak, what is saved for backward, predicted time."""
+    counts = (choice.bytes, choice.peak_bytes, choice.saved_bytes)
+    time = "" if choice.seconds is None else seconds_text(choice.seconds)
+    return (choice.when, _flops(choice.flops), *map(_bytes, counts), time)
+
+
+def order_texts(choice: Choice) -> list[str]:
+    """The orders of its products, each with the lines that it computes."""
+    return [
+        f"{o.name} = {o.tree}, line {', '.join(str(n) for n in lines_of(o.spans))}"
+        for o in choice.orders
+    ]
+
+
+def seconds_text(seconds: float) -> str:
+    """Three digits with a unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
 
 
 def _rewrite(e: Explanation, number: int) -> str:

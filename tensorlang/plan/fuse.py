@@ -27,6 +27,7 @@ from tensorlang.plan.plan import (
     Step,
 )
 from tensorlang.plan.rows import alone, operations, space
+from tensorlang.plan.saved import saved
 from tensorlang.plan.slots import dtypes
 from tensorlang.size import Size
 from tensorlang.source import Span
@@ -386,6 +387,7 @@ def _cost(
     """As the steps cost; a kernel moves and holds its inputs and outputs only."""
     point = middle([dim.name for dim in plan.program.dynamic], options)
     if backend == "torch":
-        return cost(steps, inputs, outputs, shapes, point)
+        stays = saved(steps, inputs, plan.params, plan.program, shapes)
+        return replace(cost(steps, inputs, outputs, shapes, point), saved_bytes=stays)
     ends = add(held_bytes(slot, shapes) for slot in (*inputs, *outputs))
-    return Cost(add(flops(step) for step in steps), ends, ends)
+    return Cost(add(flops(step) for step in steps), ends, ends, ends)

@@ -86,6 +86,8 @@ class Cost:
     flops: Monomials
     bytes: Monomials
     peak_bytes: Monomials
+    saved_bytes: Monomials = field(default_factory=dict)
+    """Inputs and values that stay for the backward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Regime:
     """Whether it is for calls that keep what is made of parameters alone; None: for all calls."""
     if_kept: tuple[Threshold, ...] | None = None
     """What must hold for such calls, where that is not the same; the sizes are compared alike."""
+    kept_cost: Cost | None = None
+    """What such calls cost, where that is less."""
 
     @property
     def asks(self) -> bool:

@@ -32,7 +32,8 @@ from tensorlang.order.trees import Problem, Tree
 from tensorlang.plan.attention import Match, attentions, bias_expression, rename_scalar
 from tensorlang.plan.axes import in_memory
 from tensorlang.plan.builder import Builder, Names, Target, Trees, is_simple
-from tensorlang.plan.cost import at, cost, made, used
+from tensorlang.plan.cost import at, made, used
+from tensorlang.plan.expected import expected, weights_of
 from tensorlang.plan.kept import When, chosen_regimes
 from tensorlang.plan.naming import value_names
 from tensorlang.plan.plan import (
@@ -43,11 +44,9 @@ from tensorlang.plan.plan import (
     Regime,
     Region,
     Slot,
-    Step,
 )
 from tensorlang.plan.projections import merge_projections
 from tensorlang.plan.regimes import regime_at
-from tensorlang.plan.weights import weight_steps
 from tensorlang.size import Size, symbols
 from tensorlang.source import Span
 
@@ -120,9 +119,8 @@ def _planned(graph: Graph, options: Options, fused: bool, keeps: bool = True) ->
         regime, sizes = _regime(draft, builder, when, options, dynamic)
         made_regimes.append(regime)
         shapes.update(sizes)
-    if any(r.asks for r in made_regimes) and not any(
-        _weights(draft, r.steps) for r in made_regimes
-    ):
+    asked = any(regime.asks for regime in made_regimes)
+    if asked and not any(weights_of(graph, draft.slots, r.steps) for r in made_regimes):
         return _planned(graph, options, fused, keeps=False)
     region = Region(
         tuple(draft.slots[node] for node in _bound(graph, draft.alive)),
@@ -376,7 +374,6 @@ def _regime(
 ) -> tuple[Regime, dict[Slot, tuple[Size, ...]]]:
     graph = draft.graph
     outputs = tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs))
-    inputs = tuple(draft.slots[node] for node in graph.inputs)
     profile = profile_of(options.profile)
     point = middle(dynamic, options)
     params = frozenset(draft.slots[node] for node in graph.params.values())
@@ -384,19 +381,8 @@ def _regime(
     steps = needed(steps, outputs)
     fixed = (*(draft.slots[node] for node in _leaves(graph, list(draft.slots))), *outputs)
     steps, shapes = in_memory(steps, fixed, builder.shapes)
-    free = _weights(draft, steps) if when.kept else []
-    expected = cost(steps, inputs, outputs, shapes, point, free)
     sizes = {slot: shape for slot, (shape, _) in shapes.items()}
-    made_regime = Regime(tuple(steps), when.thresholds, expected, when.kept, when.if_kept)
-    return made_regime, sizes
-
-
-def _weights(draft: _Draft, steps: Sequence[AnyStep]) -> list[Step]:
-    graph, slots = draft.graph, draft.slots
-    params = [slots[node] for node in graph.params.values()]
-    consts = [slot for node, slot in slots.items() if isinstance(graph.node(node).op, Const)]
-    outputs = [slots[node] for node in graph.outputs]
-    return weight_steps(graph.program, steps, params, consts, outputs)[0]
+    return expected(graph, draft.slots, steps, shapes, when, point), sizes
 
 
 def needed(steps: Sequence[AnyStep], outputs: Sequence[Slot]) -> list[AnyStep]:
