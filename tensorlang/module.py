@@ -261,7 +261,7 @@ def _refuse_unknown(facade: Any, hypers: Iterable[str]) -> dict[str, ast.Hyper]:
 
 def _specialise(facade: Any, bind: Mapping[str, Value]) -> type:
     compiled = build(facade._spec, {facade._layer: bind}, facade._options)
-    emitted = _run(compiled, facade._layer, bind)
+    emitted = execute(compiled, facade._layer, bind)
     own = emitted.LAYERS[compiled.roots[facade._layer]]
     made = LayerClass(
         facade.__name__,
@@ -281,7 +281,7 @@ def _specialise(facade: Any, bind: Mapping[str, Value]) -> type:
 _FACADE = ""  # in a recipe: the class that the user constructed, not one of its children's
 
 
-def _run(compiled: Compiled, layer: str, bind: Mapping[str, Value]) -> types.ModuleType:
+def execute(compiled: Compiled, layer: str, bind: Mapping[str, Value]) -> types.ModuleType:
     """Execute the emitted text as a module; its classes know their programs and how to pickle."""
     digest = hashlib.sha256(compiled.source.encode()).hexdigest()[:16]
     name = f"tensorlang_generated_{layer}_{digest}"

@@ -23,6 +23,7 @@ class BadShape(ValueError):
 
 _BIND = re.compile(r"\s*(?:(?P<layer>\w+)\.)?(?P<name>\w+)\s*=(?P<value>[^\n\r]*)", re.DOTALL)
 _RANGE = re.compile(r"\s*(?P<dim>\w+|\.\.\.)\s*=\s*(?P<least>\d+)\s*:\s*(?P<most>\d+)\s*")
+_SIZES = re.compile(r"\s*(?P<dim>\w+|\.\.\.)\s*=\s*(?P<sizes>\d+(?:\s*,\s*\d+)*)\s*")
 _MEMORY = re.compile(r"\s*(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?B?)\s*", re.IGNORECASE)
 
 
@@ -80,6 +81,17 @@ def memory(text: str | None) -> int | None:
         raise BadRequest(f"--memory takes a size such as 2GB or 512MB, not {text!r}")
     scale = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}[found["unit"].upper().rstrip("B")]
     return int(float(found["count"]) * 1024**scale)
+
+
+def sizes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """`["n=1,16,256"]` as sizes by dim; `batch` is the size of `...`."""
+    out = {}
+    for text in texts:
+        found = _SIZES.fullmatch(text)
+        if found is None:
+            raise BadRequest(f"--at takes DIM=SIZE,SIZE,..., such as n=1,16,256, not {text!r}")
+        out[found["dim"]] = tuple(int(size) for size in found["sizes"].split(","))
+    return out
 
 
 def shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from tensorlang import requests
-from tensorlang.commands.answered import answers, write
+from tensorlang.commands.answered import answers, table, write
 from tensorlang.commands.asked import BIND, LAYERS, OUTPUT, SHAPES, SPEC, STYLE, TARGET, planning
 from tensorlang.options import Options
+
+if TYPE_CHECKING:
+    from tensorlang.driver import Compiled
 
 
 @click.command("explain")
@@ -21,6 +26,12 @@ from tensorlang.options import Options
 @LAYERS
 @STYLE
 @click.option("--svg", metavar="FILE", help="Also draw the graph of the (one) layer there.")
+@click.option(
+    "--measure", is_flag=True, help="Time the likeliest plans here, at the given shapes or --at."
+)
+@click.option(
+    "--at", metavar="DIM=SIZE,...", multiple=True, help="Sizes to measure at; batch is that of ..."
+)
 @planning
 @answers
 def explain_command(
@@ -31,6 +42,8 @@ def explain_command(
     layers: tuple[str, ...],
     style: str,
     svg: str | None,
+    measure: bool,
+    at: tuple[str, ...],
     ranges: tuple[str, ...],
     memory: str | None,
     profile: str,
@@ -40,6 +53,7 @@ def explain_command(
 
     \b
     tensorlang explain axial.tl --layer AxialAttention X=2,64,64,256
+    tensorlang explain tt.tl --measure --at batch=1,16,256
     """
     from tensorlang.driver import compile_file
     from tensorlang.explanation import explain_compiled
@@ -52,12 +66,17 @@ def explain_command(
         path_finder=path_finder,
     )
     compiled = compile_file(spec, target, requests.binds(bind), layers or None, options)
-    if (given or svg) and len(compiled.roots) != 1:
+    grid = requests.sizes(at)
+    if grid and not measure:
+        raise requests.BadRequest("--at goes with --measure")
+    if (given or svg or measure) and len(compiled.roots) != 1:
         raise requests.BadRequest(f"choose one with --layer: {', '.join(compiled.roots)}")
     explained = [explain_compiled(compiled, name, given) for name in compiled.roots]
     if svg is not None:
         write(explained[0].to_svg(), svg)
-    if style == "json":
+    if measure:
+        _measure(compiled, given, grid, style)
+    elif style == "json":
         click.echo(json.dumps([e.to_dict() for e in explained], indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():
         from rich.console import Console
@@ -66,6 +85,24 @@ def explain_command(
             Console().print(explanation, "")
     else:
         click.echo("\n\n".join(str(e) for e in explained))
+
+
+def _measure(
+    compiled: Compiled,
+    given: Mapping[str, tuple[int, ...]],
+    grid: Mapping[str, tuple[int, ...]],
+    style: str,
+) -> None:
+    """Print the plans of the one layer at all sizes asked for, predicted beside measured."""
+    from tensorlang import measurement
+
+    (layer,) = compiled.roots
+    rows = measurement.measure(compiled, layer, measurement.points(compiled, layer, given, grid))
+    if style == "json":
+        click.echo(json.dumps(measurement.to_dict(rows), indent=2, ensure_ascii=False))
+        return
+    table(f"{layer} on this machine", measurement.HEAD, measurement.table(rows))
+    click.echo(measurement.summary(rows))
 
 
 @click.command("graph")

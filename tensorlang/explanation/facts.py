@@ -136,7 +136,13 @@ class Explanation:
     @cached_property
     def contractions(self) -> tuple[Contraction, ...]:
         """Every product of two or more tensors with the order in which it is contracted."""
-        return self._trees(tuple(self._steps()))
+        return self.orders(kept=False)
+
+    def orders(self, kept: bool) -> tuple[Contraction, ...]:
+        """The same in calls that keep what is made of parameters alone, or in others."""
+        regions = self.stages.plan.regions
+        steps = [step for r in regions for step in self.scope.regime(r.regimes, kept).steps]
+        return self._trees(steps)
 
     @cached_property
     def parameter_table(self) -> tuple[Parameter, ...]:

@@ -67,12 +67,12 @@ def _choices(scope: Scope, region: Region, trees: Trees, kept: bool) -> Iterator
             scope.value(cost.bytes),
             scope.value(cost.peak_bytes),
             0 if kept else scope.value(cost.saved_bytes),
-            _seconds(scope, regime, kept) if known else None,
+            regime_seconds(scope, regime, kept) if known else None,
             tuple(found for found in trees(regime.steps) if found.factors > 2),
         )
 
 
-def _seconds(scope: Scope, regime: Regime, kept: bool) -> float:
+def regime_seconds(scope: Scope, regime: Regime, kept: bool) -> float:
     """What the profile predicts at these sizes."""
     plan, kinds = scope.plan, dtypes(scope.plan)
     shapes = {slot: (shape, kinds[slot]) for slot, shape in plan.shapes.items()}

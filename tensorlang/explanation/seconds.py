@@ -1,13 +1,31 @@
-"""Seconds of the steps of an explained layer: predicted by its profile, and timed on the CPU."""
+"""Seconds of an explained layer as its profile predicts them."""
 
 from __future__ import annotations
 
+from tensorlang.explanation.costs import Scope
 from tensorlang.explanation.facts import Explanation
+from tensorlang.explanation.regimes import regime_seconds
 from tensorlang.explanation.words import step_name
+from tensorlang.ir.nodes import Call
 from tensorlang.order.profile import profile_of
+from tensorlang.plan.plan import Step
 from tensorlang.plan.seconds import seconds
 from tensorlang.plan.slots import dtypes
 from tensorlang.requests import BadRequest
+
+
+def predicted(scope: Scope, kept: bool = False) -> float:
+    """Seconds of a call, sub-layers included; `kept` where weights that are formed are kept."""
+    total = 0.0
+    for region in scope.plan.regions:
+        regime = scope.regime(region.regimes, kept)
+        total += regime_seconds(scope, regime, kept)
+        for step in regime.steps:
+            call = step.node.op if isinstance(step, Step) else None
+            if isinstance(step, Step) and isinstance(call, Call) and call.output == 0:
+                inner, stages = scope.callee(step)
+                total += predicted(inner, kept) * (1 if stages is None else stages)
+    return total
 
 
 def priced(explanation: Explanation) -> list[tuple[str, float]]:

@@ -70,6 +70,23 @@ def plan(graph: Graph, options: Options) -> Plan:
     if options.memory is not None and _has_attention(ours):
         apart = _planned(graph, options, fused=False)
         ours = min((ours, apart), key=lambda made: _beyond(made, options))
+    return _for_target(ours, options)
+
+
+def products(graph: Graph) -> list[Problem]:
+    """The products of three or more tensors whose order a plan chooses."""
+    problems: list[Problem] = []
+    _collect(_draft(graph, fused=True), problems)
+    return problems
+
+
+def plan_in_orders(graph: Graph, options: Options, orders: Sequence[Tree]) -> Plan:
+    """The plan that takes these orders for `products`, at all sizes."""
+    draft = _draft(graph, fused=True)
+    return _for_target(_assembled(draft, [(When(()), tuple(orders))], options), options)
+
+
+def _for_target(ours: Plan, options: Options) -> Plan:
     if options.target == "triton":
         from tensorlang.plan.fuse import fuse  # only this target needs it
 
@@ -106,7 +123,19 @@ def _planned(graph: Graph, options: Options, fused: bool, keeps: bool = True) ->
     names = _collect(draft, problems)
     if not keeps:
         problems = [replace(problem, kept=frozenset()) for problem in problems]
-    chosen = chosen_regimes(names, problems, options)
+    made = _assembled(draft, chosen_regimes(names, problems, options), options)
+    (region,) = made.regions
+    asked = any(regime.asks for regime in region.regimes)
+    if asked and not any(weights_of(graph, draft.slots, r.steps) for r in region.regimes):
+        return _planned(graph, options, fused, keeps=False)
+    return made
+
+
+def _assembled(
+    draft: _Draft, chosen: Sequence[tuple[When, Sequence[Tree]]], options: Options
+) -> Plan:
+    """A plan with one region that holds these regimes."""
+    graph = draft.graph
     dynamic = [dim.name for dim in graph.program.dynamic]
     shapes: dict[Slot, tuple[Size, ...]] = {}
     made_regimes: list[Regime] = []
@@ -119,9 +148,6 @@ def _planned(graph: Graph, options: Options, fused: bool, keeps: bool = True) ->
         regime, sizes = _regime(draft, builder, when, options, dynamic)
         made_regimes.append(regime)
         shapes.update(sizes)
-    asked = any(regime.asks for regime in made_regimes)
-    if asked and not any(weights_of(graph, draft.slots, r.steps) for r in made_regimes):
-        return _planned(graph, options, fused, keeps=False)
     region = Region(
         tuple(draft.slots[node] for node in _bound(graph, draft.alive)),
         tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs)),
