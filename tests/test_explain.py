@@ -145,7 +145,7 @@ def test_regimes_show_their_threshold_and_which_one_holds(train: object) -> None
     assert [choice.chosen for choice in choices[0]] != [choice.chosen for choice in choices[1]]
     trees = {tree for choice in choices[0] for tree in choice.trees}
     assert trees == {"Y = X · (U · V)", "Y = (X · U) · V"}
-    assert "n >= " in str(many) and "<- these sizes" in str(many)
+    assert "n <= " in str(many) and "<- these sizes" in str(many)
     assert few.totals.flops < tl.explain(train, X=(2, 256)).totals.flops
     assert not any(choice.chosen for choice in tl.explain(any_).parts[0].regimes)
     assert "where no other regime below holds" in str(tl.explain(any_))

@@ -152,3 +152,38 @@ def test_traced_modules_make_them() -> None:
 def test_a_layer_without_factors_has_no_such_method() -> None:
     spec = tl.load(EXAMPLES / "linear.tl")
     assert not hasattr(spec.Linear(i=3, o=2), "_weights")
+
+
+PLAIN = """
+layer Adapter(d = 6, r = 2):
+    input  X[n, d]
+    param  W[d, d'], A[d, r], B[r, d'] ~ kaiming
+    output Y[n, d] = (W[d, d'] + 2 * (A[d, r] * B[r, d'])) * X[n, d']
+
+layer Scaled(d = 6):
+    input  X[n, d]
+    param  W[d, d'], g[d] ~ kaiming
+    output Y[n, d] = W[d, d'] * X[n, d'] + 2 * g[d]
+"""
+
+
+def test_what_params_multiply_to_is_kept_however_they_are_declared(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "plain.tl"
+    path.write_text(PLAIN)
+    made = tl.load(path).Adapter(dtype=torch.float64).eval()
+    calls = counted(made, monkeypatch)
+    x = torch.randn(5, 6, dtype=torch.float64)
+    with torch.no_grad():
+        first, second = made(x), made(x)
+        assert len(calls) == 1
+        made.B.mul_(2)
+        torch.testing.assert_close(made(x), x @ (made.W + 2 * (made.A @ made.B)).T)
+    torch.testing.assert_close(first, second)
+    assert len(calls) == 2
+
+
+def test_a_scaled_bias_is_no_weight_to_keep(tmp_path) -> None:
+    path = tmp_path / "plain.tl"
+    path.write_text(PLAIN)
+    made = tl.load(path).Scaled()
+    assert not any("_weights" in vars(c) for c in type(made).__mro__)

@@ -204,7 +204,7 @@ def _build(draft: _Draft, trees: Trees, free: int) -> Builder:
     names = Names()
     for name in draft.names.values():
         names.fresh(name)
-    kept = set(weights) if graph.program.factored else set()
+    kept = set(weights)
     builder = Builder(trees, weights, kept, free, names, dict(draft.slots))
     for node, slot in draft.slots.items():
         builder.shapes[slot] = (graph.node(node).shape, graph.node(node).dtype)

@@ -1,6 +1,7 @@
 """What is made of parameters alone: values that a layer in eval() keeps while no parameter changes.
 
-Only layers that store params as factors keep values; a planner that knows so forms weights freely.
+Layers that store params as factors or multiply them with each other keep values; a planner that
+knows so forms weights freely.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Container, Sequence
 
 from tensorlang.check.program import Program
 from tensorlang.ir import nodes
-from tensorlang.ir.nodes import Read
+from tensorlang.ir.nodes import Contract, Read
 from tensorlang.ir.reads import leaves, operands, read_indices, read_operands
 from tensorlang.plan.plan import AnyStep, Slot, Step
 from tensorlang.size import Size
@@ -25,8 +26,6 @@ def weight_steps(
     outputs: Sequence[Slot],
 ) -> tuple[list[Step], list[Slot]]:
     """Steps that read no input, and the parameters that they read; none where they cost nothing."""
-    if not program.factored:
-        return [], []
     known = {*params, *consts}
     found: list[Step] = []
     read: dict[Slot, None] = {}
@@ -38,7 +37,10 @@ def weight_steps(
         found.append(step)
         known.add(step.out)
         read.update((slot, None) for slot in operands(step.node) if slot in params)
-    if not read or not any(isinstance(step.node.op, _COSTLY) for step in found):
+    costly = [step for step in found if isinstance(step.node.op, _COSTLY)]
+    if not program.factored:  # numbers and biases scaled are no weights
+        costly = [s for s in found if isinstance(s.node.op, Contract) and len(s.node.reads) > 1]
+    if not read or not costly:
         return [], []
     return found, list(read)
 

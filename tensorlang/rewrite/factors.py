@@ -21,6 +21,7 @@ from tensorlang.ir.nodes import (
     Read,
     Scalar,
     Semiring,
+    Softmax,
 )
 from tensorlang.order.grid import Point, number
 from tensorlang.rewrite.compose import (
@@ -50,10 +51,9 @@ def open_factors(node: Node, site: Site) -> Node | None:
     if not isinstance(node.op, Contract) or node.op.semiring is not Semiring.SUM_PRODUCT:
         return None
     for position, read in enumerate(node.reads):
-        if site.uses(read.node) > 1:
-            continue
+        shared = site.uses(read.node) > 1
         factors = opened(read, site, always=False)
-        if factors is None:
+        if factors is None or (shared and not _weights(factors, site)):
             continue
         result = with_factors(node, position, factors)
         if result is None:
@@ -65,6 +65,11 @@ def open_factors(node: Node, site: Site) -> Node | None:
             site.did(f"{len(factors.reads)} factors of a factor stand alone", found.saved())
             return result
     return None
+
+
+def _weights(factors: Factors, site: Site) -> bool:
+    """Whether they are softmaxes side by side, which each reader sums with its own values."""
+    return all(isinstance(site.node(read.node).op, Softmax) for read in factors.reads)
 
 
 def _compared(node: Node, read: Read, result: Node, site: Site) -> Comparison:

@@ -36,6 +36,7 @@ from tensorlang.rewrite.scalars import sink_scalars
 from tensorlang.rewrite.scans import open_prefixes, scans
 from tensorlang.rewrite.selections import selections
 from tensorlang.rewrite.separable import separable
+from tensorlang.rewrite.symmetric import once, vanishing
 
 _MOST_PASSES = 4
 
@@ -50,6 +51,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("merges", split_weights, "an index over a merged axis hides them too"),
         Row("scalars", sink_scalars, "what scales a product is a factor of it"),
         Row("constants", fold_constants, "less to order, and their values become patterns"),
+        Row("symmetric", vanishing, "what is 0 needs no order"),
         Row("separable", separable, "fewer indices under each softmax, before it is opened"),
         Row("equalities", equalities, "an index that is an axis is none; its delta comes next"),
         Row("deltas", open_deltas, "a delta inside a factor hides"),
@@ -58,8 +60,8 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("scans", open_prefixes, "a prefix condition inside a factor hides"),
         Row("scans", scans, "a triangular sum in one pass; before its factors are moved"),
         Row("factors", open_factors, "factors over fewer indices may move to where they cost less"),
-        Row("distribute", distribute, "terms that lack an index; then each is a sum of its own"),
         Row("hoist", hoist, "a linear map out of a sum, judged by the flattened cost"),
+        Row("distribute", distribute, "terms that lack an index, where no linear map is to move"),
         Row("pool", pool, "a mean before the map of its values, once what is added to that is out"),
         Row("pool", unit_rows, "what distributing over a sum leaves"),
         Row("separable", apart, "softmaxes side by side are attentions of their own"),
@@ -67,6 +69,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
     ),
     (
         Row("gathers", form_gathers, "a gather under a product would be done by each reader"),
+        Row("symmetric", once, "fewer cells to select, on the whole product"),
         Row("selections", selections, "after orders are known, and gathers formed"),
         Row("quadrature", quadrature, "late: as a constant it would be multiplied out again"),
         Row("blocks", blocks, "what selections leave, on the whole product"),

@@ -99,15 +99,15 @@ def _ones(read: Read, key: tuple[int, ...], node: Node, site: Site) -> Read | No
     at = {axis: s.index for axis, s in enumerate(read.subscripts) if isinstance(s, At)}
     if len(softmax.reads) > 1:
         return _any(rename_read(softmax.reads[1], at), key, node, site)
-    cells: list[Scalar] = []
+    cells: list[Scalar] = []  # 0 for each index that has no position, else 1
     for index in key:
         size = node.sizes[index]
         never = isinstance(size, int) and size > 0
         if not never and not any(same(size, node.sizes[axis]) for axis in range(node.rank)):
-            cells.append(App("gt", (SizeOf(size), Lit(0, Dtype.INT)), Dtype.BOOL))
+            cells.append(App("min", (SizeOf(size), Lit(1, Dtype.INT)), Dtype.INT))
     if not cells:
         return None
-    some = cells[0] if len(cells) == 1 else App("and", tuple(cells), Dtype.BOOL)
+    some = cells[0] if len(cells) == 1 else App("mul", tuple(cells), Dtype.INT)
     expr = App("to_real", (some,), Dtype.REAL)
     return Read(site.add(Node(Pointwise(expr), (), (), 0, Dtype.REAL)), ())
 
