@@ -114,11 +114,13 @@ def traced(module: torch.nn.Module, case: Case, another: Draw, rng: np.random.Ge
 
 
 def exported(module: torch.nn.Module, case: Case, another: Draw, rng: np.random.Generator) -> None:
-    """torch.export with every size free, at two draws of sizes."""
+    """torch.export with every size free but those of 1, at two draws of sizes."""
     module.load_state_dict(case.state)
     given = tuple(torch.as_tensor(x) for x in case.inputs)
-    auto = torch.export.Dim.AUTO
-    shapes = tuple(dict.fromkeys(range(x.dim()), auto) for x in given)
+    free, fixed = torch.export.Dim.AUTO, torch.export.Dim.STATIC
+    shapes = tuple(
+        {k: free if size > 1 else fixed for k, size in enumerate(x.shape)} for x in given
+    )
     program = torch.export.export(module, given, dynamic_shapes=shapes).module()
     _equal(_tuple(program(*given)), _tuple(module(*given)), "exported: values")
     other = another()

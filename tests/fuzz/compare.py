@@ -30,7 +30,9 @@ def variants(seed: int) -> tuple[Variant, ...]:
     names = list(rewrite_names())
     generator = np.random.default_rng([seed, 1])
     some = tuple(name for name in names if generator.random() < 0.4)
-    return ({}, {"target": "triton"}, {"without": tuple(names)}, {"without": some})
+    checks = bool(generator.random() < 0.7)
+    last = {"without": some, "index_checks": checks}
+    return ({}, {"target": "triton"}, {"without": tuple(names)}, last)
 
 
 def compare(

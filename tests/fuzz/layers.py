@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz.expressions import complete, real
+from tests.fuzz.expressions import complete, complex_, having, real
 from tests.fuzz.pool import DOTS, STATIC, Pool, Tensor
 from tests.fuzz.statements import declared, define
 
@@ -49,6 +49,26 @@ layer Picking(scale = 1):
     input  A[..., u], which[k]: int
     output B[..., k] = A[..., wrap(which[k])] * scale
 """
+TUNED = """\
+layer Tuned(o: list = [1, 2], scale: float = 0.5, flip: bool = false, mode: str = "ortho"):
+    input  A[..., u]
+    const  offset[k] = o
+    S[..., u] = scale * sum[k](A[..., u - offset[k] else 0.25])
+    F[..., u] = real(fft[u -> u](A, norm = mode))
+    output B[..., u] = tanh(S + F) if flip else S - A
+"""
+THIN = """\
+layer Thin(u = 3, rank = 1):
+    input  A[..., u]
+    param  W[u, u'] ~ normal(std = 0.5) as lowrank(rank)
+    output B[..., u] = A[..., u'] * W[u', u]
+"""
+TURNING = """\
+layer Turning(t: float = 0.5):
+    input  Z[..., u]: complex, x[u]
+    output B[..., u] = Z * exp(complex(0, t) * x) + conj(Z[..., |u| - 1 - u])
+    output C[...] = sum[u](real(Z * conj(B)))
+"""
 
 
 def call(pool: Pool) -> list[str]:
@@ -64,9 +84,9 @@ def call(pool: Pool) -> list[str]:
     given = f"{tensor.name}[{', '.join(axes)}]"
     if pool.chance(0.4):
         given = complete(pool, axes, real(pool, axes, 1))
-    kinds = ["running", "running"]
+    kinds = ["running", "running", "tuned", "turning"]
     if axis in STATIC:
-        kinds += ["mixing", "mixing", "mapping"]
+        kinds += ["mixing", "mixing", "mapping", "thin"]
     if not pool.empty:
         kinds.append("pair")
     if len(axes) == 2:
@@ -106,6 +126,39 @@ def _mapping(pool: Pool, axes: tuple[str, ...], axis: str, given: str) -> list[s
     return [head, define(pool, result, "real", f"{name}[u = {axis}, o = {target}]({given})")]
 
 
+def _tuned(pool: Pool, axes: tuple[str, ...], axis: str, given: str) -> list[str]:
+    name = _use(pool, TUNED)
+    options = [
+        pool.pick(["o = [0]", "o = [1, 2, 4]", "o = [-1]"]),
+        pool.pick(["scale = 2", "scale = -0.25"]),
+        "flip = true",
+        pool.pick(['mode = "forward"', 'mode = "backward"']),
+    ]
+    chosen = [text for text in options if pool.chance(0.5)]
+    head = f"sub {name} = Tuned({', '.join(chosen)})"
+    return [head, define(pool, axes, "real", f"{name}[u = {axis}]({given})")]
+
+
+def _thin(pool: Pool, axes: tuple[str, ...], axis: str, given: str) -> list[str]:
+    name = _use(pool, THIN)
+    stack = pool.pick(["", "[2]"])
+    head = f"sub {name}{stack} = Thin(u = {axis}, rank = {pool.pick(['1', '2'])})"
+    return [head, define(pool, axes, "real", f"{name}[u = {axis}]({given})")]
+
+
+def _turning(pool: Pool, axes: tuple[str, ...], axis: str, given: str) -> list[str]:
+    """A complex argument, and results of both kinds."""
+    name = _use(pool, TURNING)
+    rest = tuple(a for a in axes if a != axis)
+    first = Tensor(pool.fresh("T"), axes, "complex", own=axes)
+    second = Tensor(pool.fresh("T"), rest, own=rest)
+    other = having(pool, axis, (axis,))
+    number = f"complex({given}, {real(pool, axes, 1)}) + {complex_(pool, axes, 1)}"
+    pool.tensors += [first, second]
+    line = f"{declared(first)}, {declared(second)} = {name}[u = {axis}]({number}, {other})"
+    return [f"sub {name} = Turning({pool.pick(['', '0.25', 't = 1'])})", line]
+
+
 def _pair(pool: Pool, axes: tuple[str, ...], axis: str, given: str) -> list[str]:
     name = _use(pool, PAIR)
     rest = tuple(a for a in axes if a != axis)
@@ -143,4 +196,7 @@ _CALLS = {
     "pair": _pair,
     "crossing": _crossing,
     "picking": _picking,
+    "tuned": _tuned,
+    "thin": _thin,
+    "turning": _turning,
 }

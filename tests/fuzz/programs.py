@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from tests.fuzz import statements as s
 from tests.fuzz.decisions import Decisions
+from tests.fuzz.equivariant import coupling
 from tests.fuzz.expressions import complete, real
 from tests.fuzz.layers import call
+from tests.fuzz.params import consts, dtype, params
 from tests.fuzz.pool import DOTS, DYNAMIC, STATIC, Axis, Pool, Tensor
 
 EMPTY = "# Sizes may be 0."
@@ -27,7 +29,7 @@ REDUCERS = {
 STATEMENTS: tuple[Callable[[Pool], list[str]], ...] = (
     s.equation, s.equation, s.equation, s.product, s.product, s.chain, s.scatter, s.scatter,
     s.spectral, s.joined, s.matrix, s.group, s.split, s.window, s.masked_attention, call, call,
-    s.complex_equation, s.flags, s.numbers,
+    s.complex_equation, s.flags, s.numbers, coupling,
 )  # fmt: skip
 
 
@@ -71,14 +73,14 @@ def _definitions(pool: Pool) -> list[str]:
 def declarations(pool: Pool) -> list[str]:
     """Inputs of every kind that together mention every dynamic dim, params and consts."""
     inputs = _inputs(pool)
-    lines = ["input " + ", ".join(f"{s.declared(t)}{_dtype(t)}" for t in inputs)]
+    lines = ["input " + ", ".join(f"{s.declared(t)}{dtype(t)}" for t in inputs)]
     pool.tensors += inputs
     for name in ("k", "l"):
         if pool.chance(0.2):
             dim = pool.pick([*STATIC, *DYNAMIC])
             lines.append(f"index {name} in {dim}")
             pool.named[name] = dim
-    return [*lines, *_params(pool), *_consts(pool)]
+    return [*lines, *params(pool), *consts(pool)]
 
 
 def _inputs(pool: Pool) -> list[Tensor]:
@@ -107,54 +109,6 @@ def _inputs(pool: Pool) -> list[Tensor]:
 
 def _plain(axes: tuple[Axis, ...]) -> tuple[str, ...] | None:
     return tuple(str(a) for a in axes) if all(isinstance(a, str) for a in axes) else None
-
-
-LAWS = ["normal(std = 0.5)", "uniform(-1, 1)", "kaiming", "ones", "xavier", "constant(0.5)"]
-FORMS = ["lowrank(1)", "cp(rank = 2)", "tucker(ranks = [1, 1])", "tt(2)", "tr(2)"]
-
-
-def _params(pool: Pool) -> list[str]:
-    lines = []
-    for k in range(pool.rng.randint(0, 3)):
-        axes = tuple(pool.rng.sample(list(STATIC), pool.rng.randint(1, 2)))
-        frozen = "frozen " if pool.chance(0.15) else ""
-        made = Tensor(f"W{k}", axes, "complex" if pool.chance(0.1) else "real", own=axes)
-        law = pool.pick(LAWS)
-        if len(axes) == 2 and made.kind == "real" and pool.chance(0.15):
-            law = f"normal(std = 0.5) as {pool.pick(FORMS)}"
-        lines.append(f"{frozen}param {s.declared(made)}{_dtype(made)} ~ {law}")
-        pool.tensors.append(made)
-    return lines
-
-
-def _consts(pool: Pool) -> list[str]:
-    lines = []
-    if pool.chance(0.4):
-        a, b = pool.rng.sample(list(STATIC), 2)
-        third = pool.pick([f" + 0.1 * {a}", " * (1 if p < 2 else 0)"]) if "p" in (a, b) else ""
-        values = [f"0.3 * ({a} - {b})", f"1.0 if {a} == {b} else 0", f"cos({a} * {b})"]
-        lines.append(f"const K[{a}, {b}] = ({pool.pick(values)}){third}")
-        pool.tensors.append(Tensor("K", (a, b), own=(a, b)))
-    if pool.chance(0.15):
-        size = pool.dims["q"]
-        assert size is not None
-        values = [str(value) for value in [0.5, -1, 2, 0.25][:size]]
-        lines.append(f"const V[q] = [{', '.join(values)}]")
-        kind = "real" if "0.5" in values else "int"
-        pool.tensors.append(Tensor("V", ("q",), kind, own=("q",)))
-    if pool.chance(0.3):
-        lines.append("const offset[w] = [0, 1, 3]")
-        other = pool.pick(["X0[n - offset[w] else 0, 0]", "X1[0 else 0, clamp(n + offset[w])]"])
-        if pool.empty:
-            other = "X0[n - offset[w] else 0, 0]"
-        lines.append(f"O[n, w] = {other}")
-        pool.tensors.append(Tensor("O", ("n", "w"), own=("n", "w")))
-        pool.dims["w"] = 3
-    return lines
-
-
-def _dtype(tensor: Tensor) -> str:
-    return "" if tensor.kind == "real" else f": {tensor.kind}"
 
 
 # --- outputs -------------------------------------------------------------------------------------

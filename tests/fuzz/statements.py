@@ -202,6 +202,9 @@ def scatter(pool: Pool) -> Lines:
     dim = pool.pick(list(pool.dims))
     source = pool.inner((dim,))
     extra = [d for d in pool.some(0, 1) if d not in (dim, pool.dim_of(source))]
+    if pool.dots and pool.chance(0.3):
+        extra.insert(0, DOTS)
+    place = pool.rng.randint(0, len(extra))
     name = pool.fresh("T")
     op = pool.pick(["+=", "+=", "max=", "min="])
     lines = []
@@ -210,21 +213,29 @@ def scatter(pool: Pool) -> Lines:
             source = pool.inner((dim,))
         if pool.dim_of(source) in extra:
             continue
-        targets = [t for t in pool.readable("int", (source,)) if t.into == dim]
-        position = pool.pick(
-            [f"{source} + 1", f"{source} - 1", f"2 * {source}", f"{source} // 2", "1", source]
-        )
-        position = f"wrap({position})" if pool.chance(0.2) else f"{position} else drop"
-        if targets and pool.chance(0.7):
-            position = reference(pool, pool.rng.choice(targets), (source,))
-        scope = (source, *extra)
-        if not mentions(position, source):
-            scope = tuple(extra)
-        body = complete(pool, scope, real(pool, scope, 2))
-        lines.append(f"{name}[{', '.join([f'{dim} = {position}', *extra])}] {op} {body}")
+        landing, position = _landing(pool, dim, source, extra)
+        scope = (*landing, *extra)
+        body = complete(pool, scope, real(pool, scope, 2)) if scope else "0.5"
+        slots = [*extra[:place], f"{dim} = {position}", *extra[place:]]
+        lines.append(f"{name}[{', '.join(slots)}] {op} {body}")
     if lines:
-        pool.tensors.append(Tensor(name, (dim, *extra)))
+        pool.tensors.append(Tensor(name, (*extra[:place], dim, *extra[place:])))
     return lines
+
+
+def _landing(pool: Pool, dim: str, source: str, extra: Lines) -> tuple[tuple[str, ...], str]:
+    """The indices that land on a dim, and where."""
+    a, b = pool.split.get(dim, ("", ""))
+    if dim in pool.split and not {a, b} & {*extra} and pool.chance(0.6):
+        return (f"{a}'", f"{b}'"), f"{a}' * |{b}| + {b}'"
+    targets = [t for t in pool.readable("int", (source,)) if t.into == dim]
+    position = pool.pick(
+        [f"{source} + 1", f"{source} - 1", f"2 * {source}", f"{source} // 2", "1", source]
+    )
+    position = f"wrap({position})" if pool.chance(0.2) else f"{position} else drop"
+    if targets and pool.chance(0.7):
+        position = reference(pool, pool.rng.choice(targets), (source,))
+    return ((source,) if mentions(position, source) else ()), position
 
 
 # --- transforms ----------------------------------------------------------------------------------
