@@ -161,7 +161,8 @@ def _affine(body: Body, affine: Affine, sizes: Sequence[Size]) -> Operand:
         if isinstance(affine.offset, int) and affine.offset < 0:
             text += f" - {-affine.offset}"
         else:
-            text += f" + {bound(body.size_text(affine.offset), _SUM)}"
+            shown = bound(body.size_text(affine.offset), _SUM)
+            text += f" - {shown[1:]}" if shown.startswith("-") else f" + {shown}"
     return contiguous(text if text.isidentifier() else f"({text})", labels, _INT)
 
 

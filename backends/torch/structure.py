@@ -202,6 +202,8 @@ def transform(body: Body, node: Node) -> Operand:
     replacements = {"args": joined, "sizes": f"({sizes})", "norm": repr(op.norm)}
     for name, value in (*replacements.items(), *((str(k), arg) for k, arg in enumerate(args))):
         text = text.replace("{" + name + "}", value)
+    if op.op is TransformOp.IRFFT:  # of half precisions it comes in float32
+        text = f"{text}.to({body.dtype_text(Dtype.REAL)})"
     labels = (*batch, *op.target)
     mentioned = {index for read in node.reads for index in read_indices(read)}
     held = [axis for axis in batch if axis in mentioned]

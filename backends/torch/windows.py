@@ -128,27 +128,33 @@ def _window(
     pair = None if inner is None else (inner[0], inner[2])
     if boundary is Boundary.INSIDE:
         return Window((0, 0), size, offset, step, (label, count), dilation, pair, flip)
-    if not isinstance(offset, int):
+    left = _past(simplest(-offset))
+    if left is None:
         return None
-    left = max(-offset, 0)
     right = _overhang(size, offset, step, count, dilation * (width - 1))
-    if right is None:
-        return None
     padded = simplest(size + left + right)
-    return Window((left, right), padded, offset + left, step, (label, count), dilation, pair, flip)
+    first = simplest(offset + left)
+    return Window((left, right), padded, first, step, (label, count), dilation, pair, flip)
 
 
-def _overhang(size: Size, offset: int, step: int, count: Size, reach: Size) -> Size | None:
+def _past(size: Size) -> Size | None:
+    """The size, 0 if it is negative; None if that cannot be told."""
+    if isinstance(size, int):
+        return max(size, 0)
+    return size if size.is_nonnegative else 0 if size.is_nonpositive else None
+
+
+def _overhang(size: Size, offset: Size, step: int, count: Size, reach: Size) -> Size:
     """How far positions may run past the axis: exact, or a bound that needs no comparison."""
     last = bounded(simplest(offset + step * (count - 1) + reach))
-    past = simplest(last - size + 1)
-    if isinstance(past, int):
-        return max(past, 0)
+    exact = _past(simplest(last - size + 1))
+    if exact is not None:
+        return exact
     # unrelated sizes: pad by all that could be needed, last + 1 >= last + 1 - size
-    safe = simplest(last + 1)
-    if isinstance(safe, int) or (safe.is_nonnegative if hasattr(safe, "is_nonnegative") else False):
-        return safe if not isinstance(safe, int) else max(safe, 0)
-    return simplest(step * count + max(offset, 0) + reach)
+    safe = _past(simplest(last + 1))
+    if safe is not None:
+        return safe
+    return simplest(step * count + (_past(offset) or 0) + reach)
 
 
 def bounded(size: Size) -> Size:

@@ -42,6 +42,11 @@ def _frequencies(size: int) -> list[int]:
     return [round(f) for f in np.fft.fftfreq(size, 1 / size)]
 
 
+TORCH_SINGLE = '''
+def _single(x):
+    """Half precisions, which have no Fourier transform, as float32."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+'''
 TORCH_NONE = '''
 def _no_modes(x, sizes):
     """Zeros of `sizes` in place of the last axes: of an x without cells, or to a size of 0."""

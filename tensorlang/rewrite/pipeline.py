@@ -37,6 +37,7 @@ from tensorlang.rewrite.scans import open_prefixes, scans
 from tensorlang.rewrite.selections import selections
 from tensorlang.rewrite.separable import separable
 from tensorlang.rewrite.symmetric import once, vanishing
+from tensorlang.rewrite.toeplitz import toeplitz
 
 _MOST_PASSES = 4
 
@@ -73,6 +74,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("selections", selections, "after orders are known, and gathers formed"),
         Row("quadrature", quadrature, "late: as a constant it would be multiplied out again"),
         Row("blocks", blocks, "what selections leave, on the whole product"),
+        Row("toeplitz", toeplitz, "late: a product with a spectrum is one that nothing else knows"),
         Row("common", share_parts, "after nodes have their last form"),
         Row("fold", fold_scalars, "what selections leave"),
         Row("fold", fold_products, "what selections leave"),

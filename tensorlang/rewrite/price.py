@@ -41,6 +41,10 @@ class Comparison:
         """Whether it pays at more than half of the points."""
         return 2 * sum(self.cheaper()) > len(self.before)
 
+    def together(self) -> bool:
+        """Whether it pays in the sum of all points: where it scales better, by the large ones."""
+        return sum(self.after) < _GAIN * sum(self.before)
+
     def saved(self) -> str:
         """The most that is saved, for the report."""
         most = max(old / new for old, new in zip(self.before, self.after, strict=True))

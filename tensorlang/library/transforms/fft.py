@@ -28,7 +28,8 @@ ROW = Transform(
     dtype=modes.fourier,
     numpy=compute,
     torch="_fft({0}, {sizes}, {norm})",
-    torch_helper=modes.TORCH_NONE
+    torch_helper=modes.TORCH_SINGLE
+    + modes.TORCH_NONE
     + modes.TORCH_FULL
     + '''
 def _fft(x, sizes, norm):
@@ -36,7 +37,7 @@ def _fft(x, sizes, norm):
     if x.numel() == 0 or 0 in sizes:
         return _no_modes(x, sizes)
     axes = list(range(-len(sizes), 0))
-    x = torch.fft.fftn(x, dim=axes, norm=norm)
+    x = torch.fft.fftn(_single(x), dim=axes, norm=norm)
     for axis, size in zip(axes, sizes):
         x = _full_modes(x, axis, size)
     return x

@@ -35,7 +35,8 @@ ROW = Transform(
     dtype=dtype,
     numpy=compute,
     torch="_rfft({0}, {sizes}, {norm})",
-    torch_helper=modes.TORCH_NONE
+    torch_helper=modes.TORCH_SINGLE
+    + modes.TORCH_NONE
     + modes.TORCH_FULL
     + modes.TORCH_HALF
     + '''
@@ -44,7 +45,7 @@ def _rfft(x, sizes, norm):
     if x.numel() == 0 or 0 in sizes:
         return _no_modes(x, sizes)
     axes = list(range(-len(sizes), 0))
-    x = _half_modes(torch.fft.rfftn(x, dim=axes, norm=norm), sizes[-1])
+    x = _half_modes(torch.fft.rfftn(_single(x), dim=axes, norm=norm), sizes[-1])
     for axis, size in zip(axes[:-1], sizes[:-1]):
         x = _full_modes(x, axis, size)
     return x
