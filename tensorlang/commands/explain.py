@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @LAYERS
 @STYLE
 @click.option("--svg", metavar="FILE", help="Also draw the graph of the (one) layer there.")
+@click.option("--html", metavar="FILE", help="Also write a page: plans, costs, graphs, source.")
 @click.option(
     "--measure", is_flag=True, help="Time the likeliest plans here, at the given shapes or --at."
 )
@@ -42,6 +43,7 @@ def explain_command(
     layers: tuple[str, ...],
     style: str,
     svg: str | None,
+    html: str | None,
     measure: bool,
     at: tuple[str, ...],
     ranges: tuple[str, ...],
@@ -53,10 +55,12 @@ def explain_command(
 
     \b
     tensorlang explain axial.tl --layer AxialAttention X=2,64,64,256
+    tensorlang explain axial.tl --html axial.html
     tensorlang explain tt.tl --measure --at batch=1,16,256
     """
     from tensorlang.driver import compile_file
     from tensorlang.explanation import explain_compiled
+    from tensorlang.explanation.page import to_page
 
     given = requests.shapes(shapes)
     options = Options(
@@ -74,6 +78,8 @@ def explain_command(
     explained = [explain_compiled(compiled, name, given) for name in compiled.roots]
     if svg is not None:
         write(explained[0].to_svg(), svg)
+    if html is not None:
+        write(to_page(explained), html)
     if measure:
         _measure(compiled, given, grid, style)
     elif style == "json":

@@ -16,10 +16,11 @@ from tensorlang.check.program import Program
 from tensorlang.driver import Compiled
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import Call
+from tensorlang.order.grid import middle
 from tensorlang.plan.cost import flops as step_flops
 from tensorlang.plan.cost import moved
 from tensorlang.plan.plan import AnyStep, Monomials, Plan, Regime, Slot, Step
-from tensorlang.plan.slots import dtypes
+from tensorlang.plan.slots import typed_shapes
 from tensorlang.plan.weights import weight_steps
 from tensorlang.size import Size
 
@@ -63,6 +64,13 @@ class Scope:
                 term = term * self._named(name) ** power
             total = total + term
         return total if isinstance(total, int) else sympy.expand(total)
+
+    def middling(self, count: Count) -> float:
+        """A number as it is; a polynomial where every size is in the middle of its range."""
+        if isinstance(count, int):
+            return float(count)
+        point = middle([symbol.name for symbol in count.free_symbols], self.compiled.options)
+        return float(count.subs({symbol: point[symbol.name] for symbol in count.free_symbols}))
 
     def size(self, size: Size) -> Count:
         if isinstance(size, int):
@@ -144,8 +152,7 @@ class Scope:
 
     @cached_property
     def _held(self) -> dict[Slot, tuple[tuple[Size, ...], Dtype]]:
-        kinds = dtypes(self.plan)
-        return {slot: (shape, kinds[slot]) for slot, shape in self.plan.shapes.items()}
+        return typed_shapes(self.plan)
 
     def _named(self, name: str) -> Count:
         if name in self.sizes:

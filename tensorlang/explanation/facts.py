@@ -11,6 +11,7 @@ from tensorlang.check.program import Program
 from tensorlang.driver import Stages
 from tensorlang.explanation.costs import Count, Scope, Totals, count_parameters
 from tensorlang.explanation.data import to_dict
+from tensorlang.explanation.page import to_page
 from tensorlang.explanation.places import lines_of, spans_of
 from tensorlang.explanation.products import Contraction, contractions
 from tensorlang.explanation.regimes import Choice, choices, flips
@@ -193,6 +194,10 @@ class Explanation:
     def to_svg(self) -> str:
         """The rewritten graph as one SVG."""
         return to_svg(self.stages.rewritten)
+
+    def to_html(self) -> str:
+        """A page of its own, with the layers that it calls."""
+        return to_page([self])
 
     def __str__(self) -> str:
         return to_text(self)

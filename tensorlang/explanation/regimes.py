@@ -13,7 +13,7 @@ from tensorlang.order.profile import profile_of
 from tensorlang.plan.cost import made
 from tensorlang.plan.plan import AnyStep, Regime, Region, Threshold
 from tensorlang.plan.seconds import seconds
-from tensorlang.plan.slots import dtypes
+from tensorlang.plan.slots import typed_shapes
 from tensorlang.plan.text import threshold_text
 
 Trees = Callable[[Sequence[AnyStep]], tuple[Contraction, ...]]
@@ -74,8 +74,7 @@ def _choices(scope: Scope, region: Region, trees: Trees, kept: bool) -> Iterator
 
 def regime_seconds(scope: Scope, regime: Regime, kept: bool) -> float:
     """What the profile predicts at these sizes."""
-    plan, kinds = scope.plan, dtypes(scope.plan)
-    shapes = {slot: (shape, kinds[slot]) for slot, shape in plan.shapes.items()}
+    shapes = typed_shapes(scope.plan)
     point = {name: size for name, size in scope.sizes.items() if isinstance(size, int)}
     profile = profile_of(scope.compiled.options.profile)
     free = scope.kept(regime) if kept else frozenset()

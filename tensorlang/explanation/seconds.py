@@ -10,7 +10,7 @@ from tensorlang.ir.nodes import Call
 from tensorlang.order.profile import profile_of
 from tensorlang.plan.plan import Step
 from tensorlang.plan.seconds import seconds
-from tensorlang.plan.slots import dtypes
+from tensorlang.plan.slots import typed_shapes
 from tensorlang.requests import BadRequest
 
 
@@ -31,8 +31,7 @@ def predicted(scope: Scope, kept: bool = False) -> float:
 def priced(explanation: Explanation) -> list[tuple[str, float]]:
     """Name and predicted seconds of every step of the layer itself. Raises BadRequest."""
     scope, plan = explanation.scope, explanation.stages.plan
-    kinds = dtypes(plan)
-    shapes = {slot: (shape, kinds[slot]) for slot, shape in plan.shapes.items()}
+    shapes = typed_shapes(plan)
     point = {}
     for name, size in scope.sizes.items():
         if not isinstance(size, int):

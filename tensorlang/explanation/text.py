@@ -45,7 +45,7 @@ def _with_sub_layers(e: Explanation) -> Iterator[tuple[Explanation, Explanation 
 
 
 def _one(e: Explanation, before: Explanation | None) -> str:
-    out = [title(e), *(f"  {name:<12} {value}" for name, value in _facts(e))]
+    out = [title(e), *(f"  {name:<12} {value}" for name, value in facts(e))]
     if before is not None:
         out += ["", f"  {_as_before(before)}"]
         return "\n".join(line.rstrip() for line in out)
@@ -64,10 +64,10 @@ def _as_before(e: Explanation) -> str:
 
 def _part_lines(e: Explanation, number: int, part: Part) -> Iterator[str]:
     """A region's heading where there are several, then its steps under the lines they compute."""
-    if _headed(e):
-        yield f"    {number}. {part.backend}: {_because(part)}"
+    if headed(e):
+        yield f"    {number}. {part.backend}: {because(part)}"
         yield f"       {count_text(part.flops)} flops, {count_text(part.bytes)} bytes"
-    cells = [(row.name, _told(row), _flops(row.flops), _bytes(row.bytes)) for row in part.rows]
+    cells = [(row.name, told(row), _flops(row.flops), bytes_text(row.bytes)) for row in part.rows]
     name = min(max((len(c[0]) for c in cells), default=0), _ALIGNED)
     how = min(max((len(c[1]) for c in cells), default=0), _WIDEST)
     flops = max((len(c[2]) for c in cells), default=0)
@@ -88,7 +88,7 @@ def title(e: Explanation) -> str:
     return f"{e.layer}({hypers}){axes}{calls}, target {e.target}"
 
 
-def _facts(e: Explanation) -> Iterator[tuple[str, str]]:
+def facts(e: Explanation) -> Iterator[tuple[str, str]]:
     open_ = [name for name, size in e.sizes.items() if str(size) == name]
     known = [
         f"{_dim(name)} = {count_text(size)}" for name, size in e.sizes.items() if name not in open_
@@ -122,7 +122,7 @@ def _sections(e: Explanation) -> Iterator[tuple[str, list[str]]]:
         if part.regimes:
             yield REGIMES, list(_regimes(part))
     if e.stages.applied:
-        yield "rewrites", [_rewrite(e, k) for k in range(len(e.stages.applied))]
+        yield "rewrites", [rewrite_text(e, k) for k in range(len(e.stages.applied))]
     if e.parameter_table:
         rows = [(p.name, p.shape, f"{p.count:,}", p.initial) for p in e.parameter_table]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -158,7 +158,7 @@ def regime_cells(choice: Choice) -> tuple[str, ...]:
     """When it is taken, FLOPs, bytes, peak, what is saved for backward, predicted time."""
     counts = (choice.bytes, choice.peak_bytes, choice.saved_bytes)
     time = "" if choice.seconds is None else seconds_text(choice.seconds)
-    return (choice.when, _flops(choice.flops), *map(_bytes, counts), time)
+    return (choice.when, _flops(choice.flops), *map(bytes_text, counts), time)
 
 
 def order_texts(choice: Choice) -> list[str]:
@@ -177,7 +177,7 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds / 1e-6:.3g} µs"
 
 
-def _rewrite(e: Explanation, number: int) -> str:
+def rewrite_text(e: Explanation, number: int) -> str:
     rule = e.stages.applied[number]
     lines = ", ".join(map(str, sorted({span.line for span in rule.spans})))
     saved = f" ({rule.saved})" if rule.saved else ""
@@ -200,10 +200,10 @@ def _rich(e: Explanation, before: Explanation | None) -> Iterator[RenderableType
     from rich.text import Text
 
     yield Text(title(e), style="bold")
-    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in _facts(e):
-        facts.add_row(Text(name, style="dim"), Text(value))
-    yield facts
+    known = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in facts(e):
+        known.add_row(Text(name, style="dim"), Text(value))
+    yield known
     if before is not None:
         yield Text(f"  {_as_before(before)}")
         return
@@ -221,14 +221,14 @@ def _steps_table(e: Explanation) -> Table:
     table.add_column("FLOPs", justify="right")
     table.add_column("bytes", justify="right")
     for number, part in enumerate(e.parts, 1):
-        if _headed(e):
+        if headed(e):
             table.add_section()
             style = "bold cyan" if part.backend == "torch" else "bold magenta"
             table.add_row(
                 Text(f"{number}. {part.backend}", style=style),
-                Text(_because(part), style=style),
+                Text(because(part), style=style),
                 _flops(part.flops),
-                _bytes(part.bytes),
+                bytes_text(part.bytes),
             )
         before: tuple[str, ...] = ()
         for row in part.rows:
@@ -236,7 +236,7 @@ def _steps_table(e: Explanation) -> Table:
             if lines != before:
                 table.add_row("", Text("\n".join(lines), style="dim"))
                 before = lines
-            table.add_row(Text(row.name), Text(_told(row)), _flops(row.flops), _bytes(row.bytes))
+            table.add_row(Text(row.name), Text(told(row)), _flops(row.flops), bytes_text(row.bytes))
     return table
 
 
@@ -258,16 +258,16 @@ def source_lines(e: Explanation, spans: Sequence[Span]) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _headed(e: Explanation) -> bool:
+def headed(e: Explanation) -> bool:
     """Whether regions are worth a line: not where all is one region of plain torch."""
     return len(e.parts) > 1 or e.target != "torch"
 
 
-def _because(part: Part) -> str:
+def because(part: Part) -> str:
     return "each step for its own reason" if any(row.why for row in part.rows) else part.reason
 
 
-def _told(row: Row) -> str:
+def told(row: Row) -> str:
     return f"{row.how}; {row.why}" if row.why else row.how
 
 
@@ -293,7 +293,7 @@ def _flops(count: Count) -> str:
     return compact(count)
 
 
-def _bytes(count: Count | None) -> str:
+def bytes_text(count: Count | None) -> str:
     if count is None:
         return "in the kernel"
     joined = isinstance(count, int) and count >= 1000  # 1.2 KB, but 12 B

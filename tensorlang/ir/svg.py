@@ -1,8 +1,8 @@
-"""A graph drawn as one self-contained SVG: layers downwards, names, sizes, kinds, costs."""
+"""A graph drawn as SVG, by itself or inside a page: layers downwards, names, kinds, costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -36,7 +36,7 @@ _OTHER = "#d5efee"
 class _Box:
     lines: tuple[str, ...]
     tooltip: str
-    fill: str
+    kind: str
     bold: bool
 
     @property
@@ -46,33 +46,79 @@ class _Box:
 
 def to_svg(graph: Graph) -> str:
     """Draw the nodes that the outputs need. The same graph gives the same bytes."""
-    boxes = _boxes(graph)
-    layers = _ordered(graph, _layers(graph))
-    places = _places(layers, boxes)
-    width = max((x + boxes[n].width for n, (x, _) in places.items()), default=0.0) + _MARGIN
-    height = len(layers) * (_HEIGHT + _GAP_Y) - _GAP_Y + 2 * _MARGIN
+    boxes = _boxes(graph, lambda node: cost.to_text(cost.flops(graph.node(node))))
+    places, width, height = _laid_out(graph, boxes)
     title = escape(f"{graph.program.layer} {graph.program.signature}".strip())
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"'
         f' width="{width:.0f}" height="{height:.0f}" font-family="monospace" font-size="12">',
         f"<title>{title}</title>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
-        ' markerHeight="7" orient="auto"><path d="M0 1L8 4L0 7z" fill="#667"/></marker></defs>',
+        _tip("tip", 'fill="#667"'),
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>',
-        *_edges(graph, boxes, places),
+        *_edges(graph, boxes, places, 'fill="none" stroke="#889" marker-end="url(#tip)"'),
         *(_drawn(boxes[n], x, y) for n, (x, y) in places.items()),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _boxes(graph: Graph) -> dict[NodeId, _Box]:
+def to_inline_svg(
+    graph: Graph,
+    prefix: str,
+    count: Callable[[NodeId], str],
+    share: Callable[[NodeId], float],
+) -> str:
+    """The same for a page that brings the colours, by classes.
+
+    Each node leads to `#PREFIX` and its number; `count` writes the FLOPs of a node ("0" if there
+    are none), `share` (0 to 1) is the length of a bar below it.
+    """
+    boxes = _boxes(graph, count)
+    places, width, height = _laid_out(graph, boxes)
+    tip = f"{prefix}tip"
+    parts = [
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
+        ' font-family="monospace" font-size="12" role="group">',
+        _tip(tip, 'class="tip"'),
+        *_edges(graph, boxes, places, f'class="edge" marker-end="url(#{tip})"'),
+    ]
+    for identity, (x, y) in places.items():
+        box, part = boxes[identity], share(identity)
+        lines = "".join(
+            f'<text x="{x + _PAD:.1f}" y="{y + 16 + 15 * k:.1f}"{bold}>{escape(line)}</text>'
+            for k, (line, bold) in enumerate(zip(box.lines, (' class="name"', "", ""), strict=True))
+        )
+        bar = (
+            f'<rect class="bar" x="{x:.1f}" y="{y + _HEIGHT - 4:.1f}" height="4"'
+            f' width="{box.width * part:.1f}"/>'
+        )
+        out = " out" if box.bold else ""
+        parts.append(
+            f'<a class="node k-{box.kind}{out}" href="#{prefix}{identity}">'
+            f"<title>{escape(box.tooltip)}</title>"
+            f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{box.width:.1f}"'
+            f' height="{_HEIGHT:.0f}" rx="5"/>{bar if part > 0 else ""}{lines}</a>'
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _laid_out(
+    graph: Graph, boxes: Mapping[NodeId, _Box]
+) -> tuple[dict[NodeId, tuple[float, float]], float, float]:
+    """Upper left corners, and the extent of all."""
+    layers = _ordered(graph, _layers(graph))
+    places = _places(layers, boxes)
+    width = max((x + boxes[n].width for n, (x, _) in places.items()), default=0.0) + _MARGIN
+    return places, width, len(layers) * (_HEIGHT + _GAP_Y) - _GAP_Y + 2 * _MARGIN
+
+
+def _boxes(graph: Graph, count: Callable[[NodeId], str]) -> dict[NodeId, _Box]:
     names = node_names(graph)
     printer = NodePrinter(names.__getitem__)
     boxes = {}
     for identity in graph.alive():
         node = graph.node(identity)
-        flops = cost.to_text(cost.flops(node))
+        flops = count(identity)
         spans = graph.provenance(identity).spans
         lines = ", ".join(dict.fromkeys(f"line {span.line}" for span in spans))
         text = printer.right(node)
@@ -83,7 +129,7 @@ def _boxes(graph: Graph) -> dict[NodeId, _Box]:
                 _cut(f"{flops} flops" if flops != "0" else " "),
             ),
             f"{names[identity]}[{', '.join(letters(range(node.rank)))}] = {text}\n{lines}",
-            _FILL.get(kind(node), _OTHER),
+            kind(node),
             identity in graph.outputs,
         )
     return boxes
@@ -149,7 +195,10 @@ def _places(
 
 # --- drawing -------------------------------------------------------------------------------------
 def _edges(
-    graph: Graph, boxes: Mapping[NodeId, _Box], places: Mapping[NodeId, tuple[float, float]]
+    graph: Graph,
+    boxes: Mapping[NodeId, _Box],
+    places: Mapping[NodeId, tuple[float, float]],
+    look: str,
 ) -> Iterator[str]:
     for identity, (x, y) in places.items():
         operands = [n for n in graph.operands(identity) if n in places]
@@ -161,8 +210,15 @@ def _edges(
             bend = max((y - y0) / 2, 12.0)
             yield (
                 f'<path d="M{x0:.1f} {y0:.1f}C{x0:.1f} {y0 + bend:.1f} {x1:.1f} {y - bend:.1f}'
-                f' {x1:.1f} {y:.1f}" fill="none" stroke="#889" marker-end="url(#tip)"/>'
+                f' {x1:.1f} {y:.1f}" {look}/>'
             )
+
+
+def _tip(identity: str, look: str) -> str:
+    return (
+        f'<defs><marker id="{identity}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
+        f' markerHeight="7" orient="auto"><path d="M0 1L8 4L0 7z" {look}/></marker></defs>'
+    )
 
 
 def _drawn(box: _Box, x: float, y: float) -> str:
@@ -175,5 +231,5 @@ def _drawn(box: _Box, x: float, y: float) -> str:
     return (
         f"<g><title>{escape(box.tooltip)}</title>"
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{box.width:.1f}" height="{_HEIGHT:.0f}" rx="5"'
-        f' fill="{box.fill}" {stroke}/>{lines}</g>'
+        f' fill="{_FILL.get(box.kind, _OTHER)}" {stroke}/>{lines}</g>'
     )

@@ -28,7 +28,7 @@ from tensorlang.plan.plan import (
 )
 from tensorlang.plan.rows import alone, operations, space
 from tensorlang.plan.saved import saved
-from tensorlang.plan.slots import dtypes
+from tensorlang.plan.slots import typed_shapes
 from tensorlang.size import Size
 from tensorlang.source import Span
 
@@ -41,8 +41,7 @@ CONDITIONS = COMPARISONS | {"and", "or", "not", "add", "neg", "mul"}
 
 def fuse(plan: Plan, options: Options) -> Plan:
     """The plan with its torch regions split into regions of torch, K1 and K5."""
-    kinds = dtypes(plan)
-    shapes = {slot: (plan.shapes[slot], kinds[slot]) for slot in plan.shapes if slot in kinds}
+    shapes = typed_shapes(plan)
     regions: list[Region] = []
     for number, region in enumerate(plan.regions):
         later = {slot for after in plan.regions[number + 1 :] for slot in after.inputs}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tensorlang.dtype import Dtype
 from tensorlang.plan.plan import AttentionStep, Plan, Slot, Step
+from tensorlang.size import Size
 
 
 def dtypes(plan: Plan) -> dict[Slot, Dtype]:
@@ -20,3 +21,9 @@ def dtypes(plan: Plan) -> dict[Slot, Dtype]:
                     case _:
                         out.update((p.out, p.node.dtype) for p in step.projections)
     return out
+
+
+def typed_shapes(plan: Plan) -> dict[Slot, tuple[tuple[Size, ...], Dtype]]:
+    """Shape and dtype of the same; a regime that was left out may leave shapes behind."""
+    kinds = dtypes(plan)
+    return {slot: (plan.shapes[slot], kind) for slot, kind in kinds.items() if slot in plan.shapes}
