@@ -85,8 +85,8 @@ HOSTILE = '''
 layer L(d = 2):
     """Quotes \' and " and {braces} and %s."""
     input lambda[n, d], self[n], torch[n], F[n], x__y[n]
-    param class[d, d'], _x[d], __y[d], λ[d] ~ kaiming
-    import[n, d] = lambda[n, d'] * class[d, d'] + _x[d] * __y[d] + λ[d]
+    param torch_[d, d'], _x[d], __y[d], λ[d] ~ kaiming
+    import[n, d] = lambda[n, d'] * torch_[d, d'] + _x[d] * __y[d] + λ[d]
     output return[n, d] = import * self[n] + torch[n] * F[n] + x__y[n]
 '''
 
@@ -99,12 +99,12 @@ def test_nothing_of_a_spec_reaches_the_output_but_names_and_escapes() -> None:
         "os" in [a.name for a in n.names] for n in ast.walk(tree) if isinstance(n, ast.Import)
     )
     layer = classes(made.source)["L"](dtype=torch.float64)
-    assert sorted(layer.state_dict()) == sorted(["class", "_x", "__y", "λ"])
+    assert sorted(layer.state_dict()) == sorted(["torch_", "_x", "__y", "λ"])
     assert layer.__doc__ == spec_of_text(HOSTILE).layers["L"].ast.docstring
     vectors = [doubles(3) for _ in range(4)]
     X = doubles(3, 2)
     P = layer.state_dict()
-    inner = X @ P["class"].T + P["_x"] * P["__y"] + P["λ"]
+    inner = X @ P["torch_"].T + P["_x"] * P["__y"] + P["λ"]
     want = inner * vectors[0][:, None] + (vectors[1] * vectors[2] + vectors[3])[:, None]
     torch.testing.assert_close(layer(X, *vectors), want)
 
@@ -167,6 +167,7 @@ def test_batches_may_be_empty(case: Case) -> None:
     layer = getattr(tl.load(str(case.path)), case.layer)(**case.hypers).double()
     if "b" not in {axis for given in case.inputs for axis in given.axes}:
         pytest.skip("it has no batch")
+    layer.load_state_dict({key: torch.ones_like(x) for key, x in layer.state_dict().items()})
     inputs = case.draw({**SMALL, "b": 0})
     for value in (layer(*inputs),):
         outputs = value if isinstance(value, tuple) else (value,)

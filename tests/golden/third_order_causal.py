@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class ThirdOrderAttention(nn.Module):
@@ -124,7 +125,8 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
 
     q[b, n, c], k[b, m, c], v[b, m, e]. `allowed(rows, sizes, tensors)` gives the mask of some
     queries as [rows, m] or [b, rows, m]. Queries come in blocks, and of the keys those that a block
-    sees: the n x m weights are never formed. Rows that see nothing are 0. Opaque to tracing.
+    sees: the n x m weights are never formed. Rows that see nothing are 0. Opaque to tracing. It has
+    first derivatives; where SDPBackend.MATH is asked for, all, by torch's own steps.
     Registered once a process: `name` says what it computes.
     """
     registered: dict[str, Callable[..., Tensor]] = vars(torch).setdefault("_tensorlang_ops", {})
@@ -196,10 +198,27 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
         slopes = backward(g, q, k, v, out, total, tensors, ctx.sizes, ctx.scale)
         return *slopes, [None] * len(tensors), None, None
 
+    def refuse(ctx, *_):
+        raise RuntimeError(
+            "to differentiate attention twice, call the layer under"
+            " torch.nn.attention.sdpa_kernel(SDPBackend.MATH)"
+        )
+
     forward.register_autograd(differentiate, setup_context=save)
+    backward.register_autograd(refuse)
     for op in (forward, backward):
         op.register_vmap(functools.partial(_one_by_one, op))
-    registered[name] = lambda *args: forward(*args)[0]
+
+    def attend(q, k, v, tensors, sizes, scale):
+        cuda = torch.backends.cuda  # whose switches are for every device
+        fused = cuda.flash_sdp_enabled() or cuda.mem_efficient_sdp_enabled()
+        if fused or torch.compiler.is_compiling():
+            return forward(q, k, v, tensors, sizes, scale)[0]
+        masks = [(rows, allowed(rows, sizes, tensors)) for rows in blocks(q, k)]
+        attended = F.scaled_dot_product_attention
+        return torch.cat([attended(q[:, rows], k, v, m, scale=scale) for rows, m in masks], 1)
+
+    registered[name] = attend
     return registered[name]
 
 
@@ -228,7 +247,7 @@ def _Y_attended_mask(rows: Tensor, sizes: list[int], tensors: list[Tensor]) -> T
 
 
 _Y_attended_attention = _attention_in_blocks(
-    "tensorlang_d0b4fb307029::Y_attended_attention", _Y_attended_mask
+    "tensorlang_3d0c2d634ef0::Y_attended_attention", _Y_attended_mask
 )
 
 
