@@ -158,7 +158,9 @@ def test_the_table_of_regimes_has_costs_lines_and_the_sizes_where_it_flips(train
     assert all(c.seconds is not None and c.seconds > 0 for c in part.regimes)
     assert all(c.seconds is None for c in open_.parts[0].regimes)
     facts = few.to_dict()["regions"][0]
-    assert [regime["lines"] for regime in facts["regimes"]] == [[[6]], [[6]]]
+    training, kept = ([r for r in facts["regimes"] if r["kept"] is k] for k in (False, True))
+    assert [regime["lines"] for regime in training] == [[[6]], [[6]]]
+    assert [regime["trees"] for regime in kept] == [["Y = X · (U · V)"]]
     (flip,) = facts["flips"]["training"]
     name, _, bound = flip.partition(" = ")
     bound = int(bound.replace(",", ""))
