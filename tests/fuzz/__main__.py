@@ -68,7 +68,7 @@ def _check(
 
     def here(text: str) -> Mismatch | None:
         try:
-            state["compared"] += compare(text, number, checks=asked(number))
+            state["compared"] += compare(text, number, checks=asked(number, options.checks))
         except Mismatch as mismatch:
             return mismatch
         return None
@@ -110,6 +110,13 @@ def _options() -> argparse.Namespace:
         type=int,
         default=8,
         help="every so many programs, run the Triton kernels in Triton's interpreter too; 0: never",
+    )
+    parser.add_argument(
+        "--checks",
+        type=float,
+        default=1.0,
+        help="so many times the usual share of programs goes through vmap, torch.compile, export"
+        " and second derivatives",
     )
     parser.add_argument("--as-drawn", action="store_true", help="do not shrink failing programs")
     options = parser.parse_args()

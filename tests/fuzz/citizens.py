@@ -181,7 +181,7 @@ CHECKS: Mapping[str, Check] = {
 }
 
 
-def asked(seed: int) -> tuple[str, ...]:
-    """The checks of one program."""
+def asked(seed: int, times: float = 1.0) -> tuple[str, ...]:
+    """The checks of one program; `times` as many programs are asked each."""
     rng = np.random.default_rng([seed, 2])
-    return tuple(name for name, check in CHECKS.items() if rng.random() < check.share)
+    return tuple(name for name, check in CHECKS.items() if rng.random() < times * check.share)
