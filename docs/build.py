@@ -1,6 +1,6 @@
 """Write what the documentation shows of the compiler: `make docs`, or `python -m docs.build`.
 
-Pages that are generated whole, and the parts of README.md between `<!-- NAME -->` and
+Pages that are generated whole, and the parts of others between `<!-- NAME -->` and
 `<!-- end NAME -->`. `--check` writes nothing and exits with 1 if something is out of date.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from docs.build_errors import errors_page
+from docs.build_explain import explained_part
 from docs.build_gallery import gallery_page
 from docs.build_readme import forward_part, mistake_part, report_part, wrong_part
 
@@ -23,6 +24,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/errors.md": errors_page,
 }
 PARTS: dict[str, tuple[tuple[str, Callable[[str], str]], ...]] = {
+    "docs/explain.md": (("report", explained_part),),
     "README.md": (
         ("generated code", forward_part),
         ("report", report_part),
