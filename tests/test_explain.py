@@ -67,11 +67,11 @@ def test_axial_attention_costs_projections_and_attention(axial: Any) -> None:
 
 
 def test_a_sub_layer_is_rolled_up_into_the_row_of_its_call(axial: Any) -> None:
-    pair = tl.explain(axial.AxialPair(d=8, heads=2), X=(3, 5, 7, 8))
+    pair = tl.explain(axial.AxialPair(d=16, heads=2), X=(3, 5, 7, 16))
     rows, cols = (pair.rows[0], pair.rows[1])
-    along = axial.AxialAttention(d=8, heads=2)
-    assert rows.flops == tl.explain(along, X=(3 * 5, 7, 8)).totals.flops
-    assert cols.flops == tl.explain(along, X=(3 * 7, 5, 8)).totals.flops
+    along = axial.AxialAttention(d=16, heads=2)
+    assert rows.flops == tl.explain(along, X=(3 * 5, 7, 16)).totals.flops
+    assert cols.flops == tl.explain(along, X=(3 * 7, 5, 16)).totals.flops
     assert pair.totals.flops == rows.flops + cols.flops
     assert [(s.layer, s.scope.signature) for s in pair.sub_layers] == [
         ("AxialAttention", "b_x_n_d"),

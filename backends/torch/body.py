@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from tensorlang.backends.torch.layout import statement
+from tensorlang.backends.torch.layout import WIDTH, statement
 from tensorlang.backends.torch.names import Names
 from tensorlang.backends.torch.operand import Operand, Value
 from tensorlang.backends.torch.sizes import UNARY, Text, bound, size_text
@@ -33,7 +33,8 @@ class Body:
     """Statements at an indentation. `device` and `dtype` are expressions for the module's own.
 
     `training` says whether the module is in training mode; `symbols` names the variables that
-    hold dynamic sizes. `results` fixes the names of values that several branches define.
+    hold dynamic sizes. `results` fixes the names of values that several branches define. Values
+    that are read `once` may be kept `unsplit`, as a matrix product leaves them.
     """
 
     file: Module
@@ -51,6 +52,8 @@ class Body:
     axis_names: dict[Slot, tuple[str, ...]] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
     results: dict[Slot, str] = field(default_factory=dict)
+    once: frozenset[Slot] = frozenset()
+    unsplit: set[str] = field(default_factory=set)
 
     def line(self, text: str) -> None:
         self.lines.extend(statement(text, self.indent))
@@ -127,7 +130,10 @@ class Body:
         """A slot read as it is, axis k under labels[k]."""
         value = self.values[slot]
         memory = tuple(labels[axis] for axis in value.memory)
-        return Operand(value.text, tuple(labels), memory, value.dtype)
+        joined = value.joined
+        if joined is not None:
+            joined = joined[0], tuple(tuple(labels[a] for a in part) for part in joined[1])
+        return Operand(value.text, tuple(labels), memory, value.dtype, joined)
 
     def store(
         self, slot: Slot, name: str, operand: Operand, axes: Sequence[int], shape: Sequence[Size]
@@ -135,13 +141,41 @@ class Body:
         """Bind a slot to an operand whose labels are `axes` in this order."""
         assert operand.labels == tuple(axes), (operand, axes)
         fresh = self.results.get(slot) or self.names.fresh(name)
-        text = operand.text
+        joined = operand.joined if slot in self.once else None
+        text = operand.text if joined is None else joined[0]
         if _enclosed(text):
             text = text[1:-1]
-        if fresh != text:
+        renamed = text in self.unsplit and self._renamed(text, fresh)
+        if fresh != text and not renamed:
             self.line(f"{fresh} = {text}")
-        memory = tuple(tuple(axes).index(label) for label in operand.memory)
-        self.values[slot] = Value(fresh, tuple(shape), memory, operand.dtype)
+        places = {label: axis for axis, label in enumerate(axes)}
+        memory = tuple(places[label] for label in operand.memory)
+        value = Value(fresh, tuple(shape), memory, operand.dtype)
+        if joined is not None:
+            parts = tuple(tuple(places[label] for label in part) for part in joined[1])
+            value = replace(value, text=self._split(fresh, parts, shape), joined=(fresh, parts))
+            self.unsplit.add(fresh)
+        self.values[slot] = value
+
+    def _split(self, name: str, parts: Sequence[tuple[int, ...]], shape: Sequence[Size]) -> str:
+        """The split that was left out where a value was made, for its one reader."""
+        text, place = name, 0
+        for number, part in enumerate(parts):
+            if len(part) > 1:
+                at = -1 if number == len(parts) - 1 else place
+                text += f".unflatten({at}, ({self.sizes([shape[axis] for axis in part])}))"
+            place += len(part)
+        return text
+
+    def _renamed(self, name: str, other: str) -> bool:
+        """Give a value that its one reader takes as it is that reader's name."""
+        start = f"{' ' * self.indent}{name} = "
+        number = max(k for k, line in enumerate(self.lines) if line.startswith(start))
+        line = self.lines[number].replace(f"{name} = ", f"{other} = ", 1)
+        if len(line) > WIDTH:
+            return False
+        self.lines[number] = line
+        return True
 
     def axis_text(self, slot: Slot, axis: int) -> str:
         """Which axis of what, for messages: "axis n of X"."""

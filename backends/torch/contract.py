@@ -13,6 +13,7 @@ from tensorlang.backends.torch.body import Body
 from tensorlang.backends.torch.convolution import convolution
 from tensorlang.backends.torch.operand import (
     Operand,
+    SizeOfLabel,
     aligned,
     contiguous,
     expanded,
@@ -24,9 +25,11 @@ from tensorlang.backends.torch.reads import read_operand
 from tensorlang.backends.torch.sizes import PRODUCT
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import Contract, Node, Read, Semiring
+from tensorlang.plan.axes import between
 from tensorlang.size import Size, product
 
 Labels = tuple[int, ...]
+_FEW = 256  # cells of matrices so small that a batch of products with vectors is slower than a pass
 LONG = 60  # characters of an operand that is written where it is used
 _SUM = re.compile(r".*\.sum\(\(?[^()]*\)?\)")
 
@@ -218,6 +221,7 @@ def _linear(
 ) -> Operand:
     """rows @ weight: no index is shared but the summed ones."""
     x, w = (right, left) if is_weight(left.text) and not is_weight(right.text) else (left, right)
+    axes = tuple(range(node.rank))
     rows = [i for i in (range(node.rank) if ordered else x.memory) if i in x.labels]
     rows = [i for i in rows if i not in summed]
     columns = [i for i in range(node.rank) if i in w.labels]
@@ -227,6 +231,9 @@ def _linear(
     def size(label: int) -> str:
         return _size(body, node.sizes[label])
 
+    around = between(x.memory, node) if bias is None and columns else None
+    if around is not None and (not ordered or (*around[0], *columns, *around[1]) == axes):
+        return _from_left(node, x, w, inner, columns, around, size)
     x_text = grouped(x, [*([i] for i in rows), inner], size)
     w_runs = runs(w.memory, columns)
     if len(w_runs) == 1:
@@ -240,10 +247,40 @@ def _linear(
         text = f"F.linear({x_text}, {weight}{extra})"
     else:
         text = f"({x_text} @ {w_text})"
-    if len(columns) > 1:
-        text = f"{text}.unflatten(-1, ({', '.join(map(size, columns))}))"
     labels = (*rows, *columns)
-    return Operand(text, labels, labels, node.dtype)
+    if len(columns) < 2:
+        return Operand(text, labels, labels, node.dtype)
+    joined = text, (*((i,) for i in rows), tuple(columns))
+    text = f"{text}.unflatten(-1, ({', '.join(map(size, columns))}))"
+    return Operand(text, labels, labels, node.dtype, joined)
+
+
+def _from_left(
+    node: Node,
+    x: Operand,
+    w: Operand,
+    inner: Sequence[int],
+    columns: Sequence[int],
+    around: tuple[Labels, Labels],
+    size: SizeOfLabel,
+) -> Operand:
+    """weight @ rows, for what lies around the summed indices in the memory of x.
+
+    The weight is expanded: torch would copy rows to make one product of it.
+    """
+    before, after = around
+    lead = ", ".join([*map(size, before), "-1", "-1"])
+    text = f"{grouped(w, [columns, inner], size)}.expand({lead})"
+    text = f"({text} @ {grouped(x, [*([i] for i in before), inner, after], size)})"
+    labels = (*before, *columns, *after)
+    if len(columns) < 2 and len(after) < 2:
+        return Operand(text, labels, labels, node.dtype)
+    joined = text, (*((i,) for i in before), tuple(columns), after)
+    if len(columns) > 1:
+        text = f"{text}.unflatten(-2, ({', '.join(map(size, columns))}))"
+    if len(after) > 1:
+        text = f"{text}.unflatten(-1, ({', '.join(map(size, after))}))"
+    return Operand(text, labels, labels, node.dtype, joined)
 
 
 def takes_bias(node: Node) -> bool:
@@ -273,31 +310,26 @@ def _batched(
                 b = permuted(left, (*order, *summed, *mine))
                 labels = swapped
         return Operand(f"({a.text} @ {b.text})", labels, labels, node.dtype)
-    return _einsum(body, node, left, right)
 
+    def size(label: int) -> str:
+        return _size(body, node.sizes[label])
 
-def _einsum(body: Body, node: Node, left: Operand, right: Operand) -> Operand:
-    out = tuple(i for i in range(node.rank) if i in left.labels or i in right.labels)
-    letters = _letters(node, [*left.labels, *right.labels])
-    spec = [" ".join(letters[i] for i in labels) for labels in (left.labels, right.labels, out)]
-    a, b, c = (part.replace(" ", "") for part in spec)
-    text = f'torch.einsum("{a},{b}->{c}", {_bare(left.text)}, {_bare(right.text)})'
-    return Operand(text, out, out, node.dtype)
-
-
-def _bare(text: str) -> str:
-    return text
-
-
-def _letters(node: Node, labels: Sequence[int]) -> dict[int, str]:
-    """A letter for each label: the name of its size where that is one letter, else the next."""
-    out: dict[int, str] = {}
-    wanted = {i: str(node.sizes[i]) for i in labels}
-    for label, name in wanted.items():
-        if len(name) == 1 and name.isascii() and name.isalpha() and name not in out.values():
-            out[label] = name
-    free = iter(c for c in "ijklmnopqrstuvwxyzabcdefghIJKLMNOPQRSTUVWXYZABCDEFGH")
-    for label in wanted:
-        if label not in out:
-            out[label] = next(c for c in free if c not in out.values())
-    return out
+    vector = not mine or not theirs
+    cells = product(node.sizes[i] for i in (*mine, *theirs, *summed))
+    if vector and isinstance(cells, int) and cells <= _FEW:
+        return _multiply_and_sum(node, left, right, summed)
+    if vector and (left if mine else right).memory[-1] in (mine or summed):
+        left, right, mine, theirs = right, left, theirs, mine  # the matrix as it lies
+    inner = [i for i in (left if mine else right).memory if i in summed]
+    mine, theirs = ([i for i in range(node.rank) if i in side] for side in (mine, theirs))
+    a_text = grouped(left, [*([i] for i in order), mine, inner], size)
+    b_text = grouped(right, [*([i] for i in order), inner, theirs], size)
+    text = f"({a_text} @ {b_text})"
+    if vector:
+        text = f"{text}.squeeze({-1 if mine else -2})"
+    if len(mine) > 1:
+        text = f"{text}.unflatten({-2 if theirs else -1}, ({', '.join(map(size, mine))}))"
+    if len(theirs) > 1:
+        text = f"{text}.unflatten(-1, ({', '.join(map(size, theirs))}))"
+    labels = (*order, *mine, *theirs)
+    return Operand(text, labels, labels, node.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -96,7 +97,10 @@ def forward(method: Method, plan: Plan, name: str, forms: Sequence[tuple[str, st
     _return(body, results)
     lines, body.lines = body.lines, []
     for line in interface.head(lines):
-        body.line(line)
+        deeper = len(line) - len(line.lstrip())
+        body.indent += deeper
+        body.line(line.lstrip())
+        body.indent -= deeper
     head = body.lines
     arguments = [f"{variable}: Tensor" for variable in variables]
     if forms:
@@ -414,6 +418,8 @@ class _Steps:
         self.absorbed |= {slot for norm in self.norms.values() for slot in norm.absorbed}
         self.numbers = numbers(steps, kept)
         self.fusion = biases(steps, kept, self.body.values)
+        reads = Counter(slot for step in steps for slot in used(step))
+        self.body.once = frozenset(s for s, n in reads.items() if n == 1 and s not in kept)
         last: tuple[str, ...] = ()
         done: set[Slot] = set()
         for place, step in enumerate(steps):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import sympy
 
 from tensorlang.backends.torch.body import Body
+from tensorlang.backends.torch.layout import WIDTH
 from tensorlang.backends.torch.names import comment_text, quoted
 from tensorlang.check.program import Axis, Dim, Input, Program
 from tensorlang.size import Size, product, simplest, symbols
@@ -132,26 +133,40 @@ class Interface:
         """The shape check of an input; `early` leaves out what later inputs or itself bring."""
         before = {i.name for i in self.program.inputs[:number]}
         given = self.program.inputs[number]
-        expected = []
+        expected: list[tuple[str, str] | None] = []  # size and which input brought it
         for place, axis in enumerate(given.axes):
             if any(index.ellipsis for index in axis.indices):
                 origin = self.origins[ELLIPSIS]
-                expected.append(
-                    "None" if origin == given.name else f"({self.batch}, {quoted(origin)})"
-                )
+                expected.append(None if origin == given.name else (self.batch, origin))
                 continue
             free = symbols(axis.size)
             brings = len(free) == 1 and self.places.get(free[0]) == (number, place)
             if brings or (early and any(self.origins[s] not in before for s in free)):
-                expected.append("None")
+                expected.append(None)
                 continue
             size = self.body.size_text(simplest(axis.size))[0]
-            if _is_symbol(axis.size):
-                size = f"({size}, {quoted(self.origins[free[0]])})"
-            expected.append(size)
+            expected.append((size, self.origins[free[0]] if _is_symbol(axis.size) else ""))
         function = self.body.file.require("_check_shape")
         name = quoted(f"{self.program.layer}: {given.name}[{_plain_axes(given.axes)}]")
-        return [f"{function}({name}, {self.variables[number]}.shape, {_tuple(expected)})"]
+        wanted = _tuple([_wanted(part) for part in expected])
+        check = f"{function}({name}, {self.variables[number]}.shape, {wanted})"
+        return [*_if(self._differs(number, expected)), f"    {check}"]
+
+    def _differs(self, number: int, expected: Sequence[tuple[str, str] | None]) -> list[str]:
+        """Quick tests whether a shape may be wrong; `_check_shape` says how."""
+        variable, at = self.variables[number], _ellipsis(self.program.inputs[number])
+        rank = len(expected)
+        tests = [f"{variable}.dim() != {rank}" if at is None else f"{variable}.dim() < {rank - 1}"]
+        for place, part in enumerate(expected):
+            if part is None:
+                continue
+            if place == at:
+                start, stop = str(place or ""), str(place - rank + 1 or "")
+                tests.append(f"[*{variable}.shape[{start}:{stop}]] != {part[0]}")
+            else:
+                there = place if at is None or place < at else place - rank
+                tests.append(f"{variable}.shape[{there}] != {part[0]}")
+        return tests if tests[0] != f"{variable}.dim() < 0" else tests[1:]
 
     def _computed_dims(self) -> list[str]:
         """A dim that is computed from inputs' sizes must be at least 1."""
@@ -183,8 +198,8 @@ class Interface:
                     sizes.append(self.body.symbols[ELLIPSIS])
                 else:
                     sizes.append(self.body.size_text(simplest(axis.size))[0])
-            out.append(f"{variable} = {variable}.reshape({', '.join(sizes)})")
-        return out
+            out.append(f"    {variable} = {variable}.reshape({', '.join(sizes)})")
+        return [f"if len({self.batch}) != 1:", *out] if out else []
 
     def result(self, text: str, axes: Sequence[Axis]) -> str:
         """An output with its batch axes as the caller has them."""
@@ -197,7 +212,8 @@ class Interface:
             f"*{self.batch}" if k in places else self.body.size_text(simplest(axis.size))[0]
             for k, axis in enumerate(axes)
         ]
-        return f"{text}.reshape({', '.join(sizes)})"
+        shaped = f"{text}.reshape({', '.join(sizes)})"
+        return f"{text} if len({self.batch}) == 1 else {shaped}"
 
 
 def _ellipsis(given: Input) -> int | None:
@@ -210,6 +226,23 @@ def _ellipsis(given: Input) -> int | None:
 def _may_be_empty(dim: Dim) -> bool:
     """Whether the dim's size depends on inputs and is not proved to be positive."""
     return not isinstance(dim.size, int) and not (dim.size - 1).is_nonnegative
+
+
+def _wanted(part: tuple[str, str] | None) -> str:
+    """A size as `_check_shape` takes it."""
+    if part is None:
+        return "None"
+    size, origin = part
+    return f"({size}, {quoted(origin)})" if origin else size
+
+
+def _if(tests: Sequence[str]) -> list[str]:
+    """A condition, a test a line where they do not fit into one."""
+    line = f"if {' or '.join(tests)}:"
+    if len(line) <= WIDTH - 8:
+        return [line]
+    first, *others = tests
+    return ["if (", f"    {first}", *(f"    or {test}" for test in others), "):"]
 
 
 def _is_symbol(size: Size) -> bool:

@@ -10,6 +10,8 @@ from tensorlang.size import Size
 
 Label = int
 SizeOfLabel = Callable[[Label], str]
+Joined = tuple[str, tuple[tuple[Label, ...], ...]]
+"""The text before axes were split, and what each of its axes was split into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Value:
     shape: tuple[Size, ...]
     memory: tuple[int, ...]
     dtype: Dtype
+    joined: Joined | None = None
 
     @property
     def rank(self) -> int:
@@ -34,6 +37,7 @@ class Operand:
     labels: tuple[Label, ...]
     memory: tuple[Label, ...]
     dtype: Dtype
+    joined: Joined | None = None
 
 
 def contiguous(text: str, labels: Sequence[Label], dtype: Dtype) -> Operand:
@@ -44,8 +48,36 @@ def permuted(operand: Operand, order: Sequence[Label]) -> Operand:
     """The same tensor with its axes in this order: a view."""
     order = tuple(order)
     assert sorted(order) == sorted(operand.labels), (operand, order)
+    if order == operand.labels:
+        return operand
     places = [operand.labels.index(label) for label in order]
-    return Operand(permuted_text(operand.text, places), order, operand.memory, operand.dtype)
+    text = permuted_text(operand.text, places)
+    return Operand(text, order, operand.memory, operand.dtype, _joined(operand, order))
+
+
+def _joined(operand: Operand, order: tuple[Label, ...]) -> Joined | None:
+    """The axes in another order before they are split, where those split from one stay together."""
+    if operand.joined is None:
+        return None
+    text, parts = operand.joined
+    places = _places(parts, order)
+    if places is None:
+        return None
+    return permuted_text(text, places), tuple(parts[place] for place in places)
+
+
+def _places(parts: Sequence[tuple[Label, ...]], order: Sequence[Label]) -> list[int] | None:
+    """Which of `parts`, one after another, are `order`; None if it is made otherwise."""
+    starts = {part[0]: place for place, part in enumerate(parts)}
+    out: list[int] = []
+    at = 0
+    while at < len(order):
+        place = starts.get(order[at])
+        if place is None or tuple(order[at : at + len(parts[place])]) != parts[place]:
+            return None
+        out.append(place)
+        at += len(parts[place])
+    return out
 
 
 def permuted_text(text: str, places: Sequence[int]) -> str:
@@ -108,8 +140,16 @@ def expanded(operand: Operand, axes: Sequence[Label], size: SizeOfLabel) -> Oper
 def grouped(operand: Operand, groups: Sequence[Sequence[Label]], size: SizeOfLabel) -> str:
     """The text with each group of labels merged into one axis; an empty group is an axis of size 1.
 
-    A view where memory allows, else a copy.
+    A view where memory allows, else a copy. Axes are not split to be merged again.
     """
+    if operand.joined is not None:
+        before, parts = operand.joined
+        chosen = [_places(parts, group) for group in groups]
+        whole = [places for places in chosen if places is not None]
+        if len(whole) == len(chosen):
+            names = tuple(part[0] for part in parts)
+            merged = [[names[place] for place in places] for places in whole]
+            return grouped(Operand(before, names, names, operand.dtype), merged, size)
     order = [label for group in groups for label in group]
     text = permuted(operand, order).text
     empty = [k for k, group in enumerate(groups) if not group]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tensorlang.backends.torch.body import Body
 from tensorlang.backends.torch.indexing import Fill, indexed, padded
-from tensorlang.backends.torch.operand import Operand, contiguous
+from tensorlang.backends.torch.operand import Joined, Operand, Value, contiguous
 from tensorlang.backends.torch.windows import Window, straight
 from tensorlang.check.program import Boundary
 from tensorlang.ir.nodes import Affine, At, Gather, Group, Read, Subscript
@@ -121,8 +121,28 @@ def _viewed(body: Body, read: Read, sizes: Sequence[Size]) -> Operand:
             case Gather():
                 raise AssertionError(read)
     order = [label for axis in value.memory for label in memory[axis]]
-    out = Operand(text, (*labels, *tail), tuple(order), value.dtype)
-    return _diagonal(out)
+    joined = _joined(value, read)
+    return _diagonal(Operand(text, (*labels, *tail), tuple(order), value.dtype, joined))
+
+
+def _joined(value: Value, read: Read) -> Joined | None:
+    """What the axes were split from, here or where the value was made."""
+    axes: list[tuple[int, ...]] = []
+    for subscript in read.subscripts:
+        match subscript:
+            case At(index):
+                axes.append((index,))
+            case Group(indices) if indices:
+                axes.append(indices)
+            case _:
+                return None
+    every = [index for axis in axes for index in axis]
+    if len(every) != len(set(every)):
+        return None
+    if value.joined is None:
+        return (value.text, tuple(axes)) if any(len(axis) > 1 for axis in axes) else None
+    text, parts = value.joined
+    return text, tuple(tuple(i for axis in part for i in axes[axis]) for part in parts)
 
 
 def _select(body: Body, text: str, axis: int, offset: Size) -> str:

@@ -60,9 +60,11 @@ class Prices:
         a, b = a & (b | out), b & (a | out)
         size_a, size_b, size_out = volume(a), volume(b), volume(out)
         moved = ITEM * (size_a + size_b + size_out)
+        seconds += profile.first_touch(ITEM * size_out)
         k = volume(a & b & ~out)
         if k == 1:
-            return seconds + profile.product(size_out, moved)
+            runs = max(volume(a & ~b), volume(b & ~a))
+            return seconds + profile.product(size_out / runs if runs > 1 else 1.0, moved)
         batch = volume(a & b & out)
         m, n = size_a / batch / k, size_b / batch / k
         return seconds + profile.gemm(batch, m, n, k, moved)
@@ -90,7 +92,8 @@ class Prices:
         """Seconds of bringing the summed axes of intermediates together.
 
         A GEMM leaves the axes of one operand after those of the other; a sum over some of both
-        finds them apart, whatever the order within each. So does a batch of vectors across them.
+        finds them in the middle, whatever the order within each: many small GEMMs, or a copy.
+        Beside a batch they are apart, as a batch of vectors across the operands is.
         """
         seconds = 0.0
         sides: dict[int, tuple[int, int]] = {}
@@ -107,7 +110,10 @@ class Prices:
                         indices & ~summed & ~other & out == 0 or other & ~summed & ~indices == 0
                     )
                     batch = a & b & out if vectors else 0
-                    seconds += self._together(sides[operand], summed, batch, indices)
+                    apart = self._together(sides[operand], summed, batch, indices)
+                    if apart and not a & b & out and not vectors:
+                        apart = min(apart, self._many(sides[operand], summed, other, out))
+                    seconds += apart
             sides[count + number] = (a & out & ~b, b & out & ~a)
         return seconds
 
@@ -116,6 +122,16 @@ class Prices:
         if not across and any(not side & summed or side & ~summed == 0 for side in sides):
             return 0.0
         return self.profile.permuted(2 * ITEM * self.volume(indices))
+
+    def _many(self, sides: tuple[int, int], summed: int, other: int, out: int) -> float:
+        """What many small GEMMs, one for each cell of the rest of one side, cost beyond one."""
+        before, after = (self.volume(side & ~summed) for side in sides)
+        if min(before, after) <= 1:
+            return 0.0
+        k, columns = self.volume(summed), self.volume(other & out)
+        moved = ITEM * (before * after * (k + columns) + k * columns)
+        one = self.profile.gemm(1, before * after, columns, k, moved)
+        return max(0.0, self.profile.gemm(before, after, columns, k, moved) - one)
 
 
 class Cells(Prices):

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+_FRESH = 1 << 25  # bytes from which malloc of glibc asks the system
 Curve = tuple[tuple[int, float], ...]
 """Share of the full rate by the extent of a side, ascending; between points on a log scale."""
 
@@ -25,7 +26,9 @@ class Profile:
     `rows`, `columns`, `inner` are the shares of the full rate that a GEMM [m, k] x [k, n] reaches
     when only m, only n, only k is small; `batched` that of many small square ones. `bandwidth` is
     that of large tensors, `cached` how many times more passes over fewer bytes reach. `copy` is
-    the rate in bytes per second (read and written) at which axes are permuted.
+    the rate in bytes per second (read and written) at which axes are permuted. `loop` is the
+    seconds of an inner loop of a product that broadcasts, `fresh` the seconds per byte of results
+    so large that their memory is asked of the system every time.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Profile:
     inner: Curve
     batched: Curve
     cached: Curve
+    loop: float = 0.0
+    fresh: float = 0.0
 
     def _pass(self, moved: float) -> float:
         extent = max(moved, self.cached[0][0])
@@ -47,14 +52,21 @@ class Profile:
         """Seconds for `batch` products of [m, k] and [k, n] that move this many bytes."""
         work = 2.0 * batch * m * n * k
         reached = share(self.rows, m) * share(self.columns, n) * share(self.inner, k)
+        calls = 1.0
         if batch > 1:
-            reached = min(reached, share(self.batched, (m * n * k) ** (1 / 3)))
+            thin = min(1.0, 2 * share(self.rows, min(m, n)))  # a vector reaches less than a cube
+            reached = min(reached, thin * share(self.batched, (m * n * k) ** (1 / 3)))
+            calls += thin < 1.0  # its axis comes and goes
         arithmetic = work / (self.flops * max(reached, 1e-4))
-        return max(arithmetic, self._pass(moved)) + self.launch
+        return max(arithmetic, self._pass(moved)) + calls * self.launch
 
-    def product(self, cells: float, moved: float) -> float:
-        """Seconds for a product without a sum: a pass that writes so many cells."""
-        return self._pass(moved) + self.launch
+    def product(self, loops: float, moved: float) -> float:
+        """Seconds for a product without a sum: a pass, in so many inner loops."""
+        return self._pass(moved) + self.loop * loops + self.launch
+
+    def first_touch(self, made: float) -> float:
+        """Seconds to touch memory first: a result of few bytes reuses what was freed."""
+        return self.fresh * made if made >= _FRESH else 0.0
 
     def permuted(self, moved: float) -> float:
         """Seconds to copy a tensor into another order of axes, bytes read and written."""
@@ -84,10 +96,9 @@ def half_at(extent: float) -> Curve:
     return tuple((1 << k, (1 << k) / ((1 << k) + extent)) for k in range(11))
 
 
-# Where the numbers come from. cpu: fitted to GEMMs, passes and copies of one to two busy cores of a
-# server with AVX-512, sides smoothed. a100, h100, h200: published peaks of tensor cores in TF32
-# with what large GEMMs reach of them, and of memory; sides are half at the extent of a tile, a
-# call is a launch from Python.
+# Where the numbers come from. cpu: fitted to GEMMs, passes and copies on one core of a server with
+# AVX-512. a100, h100, h200: published peaks of tensor cores in TF32 with what large GEMMs reach of
+# them, and of memory; sides are half at the extent of a tile, a call is a launch from Python.
 # generic: a GPU of a few years ago, for rankings that suit no device in particular.
 # flops: arithmetic alone, the rest is free: orders are those of fewest operations.
 _FREE: Curve = ((1, 1.0),)
@@ -98,25 +109,36 @@ def _gpu(name: str, flops: float, bandwidth: float, tile: float) -> Profile:
     return Profile(name, flops, bandwidth, bandwidth / 2, 5e-6, curve, curve, curve, curve, _FREE)
 
 
-_CPU_SIDE = half_at(6.0)
-_CPU_BATCHED: Curve = (
-    (1, 0.005), (2, 0.01), (4, 0.02), (8, 0.2), (16, 0.6), (32, 0.9), (64, 1.0)
+_CPU_SIDE: Curve = (
+    (1, 0.08), (2, 0.11), (4, 0.2), (8, 0.4), (16, 0.7), (32, 0.88), (64, 0.95), (128, 1.0)
 )  # fmt: skip
-_CPU_CACHED: Curve = ((1 << 18, 6.0), (1 << 20, 5.0), (1 << 23, 2.5), (1 << 25, 1.0))
+_CPU_BATCHED: Curve = (
+    (1, 0.003), (2, 0.006), (4, 0.01), (8, 0.09), (13, 0.18), (20, 0.3), (32, 0.62), (64, 0.75),
+    (128, 0.9), (256, 1.0)
+)  # fmt: skip
+_CPU_CACHED: Curve = (
+    (3 << 19, 5.0),
+    (3 << 20, 1.7),
+    (3 << 23, 1.5),
+    (3 << 24, 1.1),
+    (3 << 25, 1.0),
+)
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
         Profile(
             "cpu",
-            1e11,
-            1.5e10,
-            2e9,
-            5e-6,
+            2.1e11,
+            1.8e10,
+            1e10,
+            3e-6,
             _CPU_SIDE,
             _CPU_SIDE,
             _CPU_SIDE,
             _CPU_BATCHED,
             _CPU_CACHED,
+            loop=1.5e-9,
+            fresh=3.5e-10,
         ),
         _gpu("generic", 1e13, 5e11, 24.0),
         _gpu("a100", 1e14, 1.6e12, 32.0),
@@ -184,6 +206,7 @@ def read(text: str) -> Profile:
             curves["inner"],
             curves["batched"],
             curves["cached"],
+            *(_at_least_zero(given.get(key, 0.0)) for key in ("loop", "fresh")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadProfile(f"this is no profile of a device: {error!r}") from None
@@ -192,6 +215,10 @@ def read(text: str) -> Profile:
         if not extents or extents[0] < 1 or extents != sorted(set(extents)):
             raise BadProfile(f"extents of a curve must ascend from 1 or more, got {extents}")
     return made
+
+
+def _at_least_zero(value: Any) -> float:
+    return _positive(value) if value else 0.0
 
 
 def _positive(value: Any) -> float:

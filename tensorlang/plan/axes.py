@@ -38,10 +38,11 @@ from tensorlang.plan.plan import (
     Slot,
     Step,
 )
-from tensorlang.size import Size
+from tensorlang.size import Size, product
 
 Shapes = dict[Slot, tuple[tuple[Size, ...], Dtype]]
 Order = tuple[int, ...]
+_ROWS = 8  # of a small matrix, for a batch of them to be quick
 
 
 def in_memory(
@@ -64,11 +65,27 @@ def in_memory(
     return out, placed
 
 
+def between(order: Sequence[int], node: Node) -> tuple[Order, Order] | None:
+    """What lies before and after the summed axes of an operand, where they lie in the middle.
+
+    Such an operand is multiplied from the left, without a copy: where rows enough come after.
+    """
+    summed = [place for place, index in enumerate(order) if index >= node.rank]
+    if not summed or summed[-1] - summed[0] >= len(summed):
+        return None
+    before, after = tuple(order[: summed[0]]), tuple(order[summed[-1] + 1 :])
+    rows = product(node.sizes[index] for index in after)
+    if not before or not after or (isinstance(rows, int) and rows < _ROWS):
+        return None
+    return before, after
+
+
 @dataclass(slots=True)
 class _Layout:
     fixed: set[Slot]
     shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]]
     wishes: dict[Slot, Order] = field(default_factory=dict)
+    inner: dict[Slot, frozenset[int]] = field(default_factory=dict)  # summed by who wishes
     orders: dict[Slot, Order] = field(default_factory=dict)
 
     # --- wishes, from the back ---
@@ -109,6 +126,10 @@ class _Layout:
                 shared = index in left and index in right
                 group = 1 if not shared else 2 if index >= node.rank else 0
                 rank[index] = (group, place)
+            if read.node not in self.wishes and is_simple(read):
+                indices = [s.index for s in read.subscripts if isinstance(s, At)]
+                summed = (axis for axis, i in enumerate(indices) if rank[i][0] == 2)
+                self.inner[read.node] = frozenset(summed)
             self._wish(read, rank)
 
     def _pass_on(self, out: Slot, node: Node) -> None:
@@ -153,6 +174,11 @@ class _Layout:
         left, right = (self._indices(read) for read in node.reads)
         if left is None or right is None:
             return tuple(range(node.rank))
+        around = between(left, node) if not set(left) & set(right) & set(range(node.rank)) else None
+        if around is not None:
+            columns = [i for i in right if i < node.rank]
+            order = [*around[0], *columns, *around[1]]
+            return (*order, *(i for i in range(node.rank) if i not in order))
         shared = [i for i in left if i in right and i < node.rank]
         groups = [
             shared,
@@ -162,15 +188,25 @@ class _Layout:
         wish = self.wishes.get(out)
         if wish is not None:
             groups = [sorted(group, key=wish.index) for group in groups]
+            inner = self.inner.get(out, frozenset())
+            if inner & set(groups[1]) and inner & set(groups[2]) and not set(groups[2]) <= inner:
+                # summed over axes of both: next to each other in the middle
+                groups[2].sort(key=lambda axis: axis not in inner)
         order = [i for group in groups for i in group]
         return (*order, *(i for i in range(node.rank) if i not in order))
 
     def _following(self, node: Node, otherwise: Order) -> Order:
-        """The order of the first operand that has all axes."""
+        """The order of the first operand that has all axes; else the fastest axis of both last."""
         for read in node.reads:
             indices = self._indices(read)
             if indices is not None and set(range(node.rank)) <= set(indices):
                 return tuple(i for i in indices if i < node.rank)
+        orders = [self._indices(read) for read in node.reads]
+        last = {order[-1] if order else None for order in orders}
+        if isinstance(node.op, Contract) and len(node.reads) == 2 and len(last) == 1:
+            (fastest,) = last
+            if fastest is not None and fastest < node.rank:
+                return (*(i for i in otherwise if i != fastest), fastest)
         return otherwise
 
     def _after(self, node: Node, read: Read, otherwise: Order) -> Order:
@@ -182,10 +218,16 @@ class _Layout:
 
     def _indices(self, read: Read) -> list[int] | None:
         """Local indices of a plain read in memory order; None if it is no plain read."""
-        if not is_simple(read):
-            return None
-        subscripts = self._permuted(read).subscripts
-        return [s.index for s in subscripts if isinstance(s, At)]
+        out: list[int] = []
+        for subscript in self._permuted(read).subscripts:
+            match subscript:
+                case At(index):
+                    out.append(index)
+                case Group(indices):
+                    out += indices
+                case _:
+                    return None
+        return out if len(set(out)) == len(out) else None
 
     # --- rewriting ---
     def _moved(self, node: Node, order: Order) -> Node:

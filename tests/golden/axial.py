@@ -43,9 +43,11 @@ class AxialAttention(nn.Module):
             return self._forward_b_n_y_d(X)
         if form == "b_x_n_d":
             return self._forward_b_x_n_d(X)
-        _check_shape("AxialAttention: X[..., n, d]", X.shape, (None, None, 128))
+        if X.dim() < 2 or X.shape[-1] != 128:
+            _check_shape("AxialAttention: X[..., n, d]", X.shape, (None, None, 128))
         *batch, n, _ = X.shape
-        X = X.reshape(math.prod(batch), n, 128)
+        if len(batch) != 1:
+            X = X.reshape(math.prod(batch), n, 128)
 
         # axial.tl:11: Q[..., h, n, c] = X[..., n, d] * Wq[d, h, c]
         # axial.tl:12: K[..., h, n, c] = X[..., n, d] * Wk[d, h, c]
@@ -58,7 +60,7 @@ class AxialAttention(nn.Module):
         ).transpose(1, 2)
         # axial.tl:16: output Y[..., n, d] = A[..., h, n, n'] * V[..., h, n', c] * Wo[h, c, d]
         Y = Y_attended.flatten(2) @ self.Wo.flatten(0, 1)
-        return Y.reshape(*batch, n, 128)
+        return Y if len(batch) == 1 else Y.reshape(*batch, n, 128)
 
     def _forward_b_n_y_d(self, X: Tensor) -> Tensor:
         """X[b, n, y, d] -> Y[b, n, y, d]."""
@@ -130,7 +132,8 @@ class AxialBlock(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[b, x, y, d] -> Y[b, x, y, d]."""
-        _check_shape("AxialBlock: X[b, x, y, d]", X.shape, (None, None, None, 128))
+        if X.dim() != 4 or X.shape[3] != 128:
+            _check_shape("AxialBlock: X[b, x, y, d]", X.shape, (None, None, None, 128))
 
         # axial.tl:24: H[b, x, y, d] = X + rows[n = y](rmsnorm[d](X, g1))
         rows_in = F.rms_norm(X, (128,), weight=self.g1, eps=1e-06)
@@ -156,7 +159,8 @@ class AxialPair(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[b, x, y, d] -> Y[b, x, y, d]."""
-        _check_shape("AxialPair: X[b, x, y, d]", X.shape, (None, None, None, 128))
+        if X.dim() != 4 or X.shape[3] != 128:
+            _check_shape("AxialPair: X[b, x, y, d]", X.shape, (None, None, None, 128))
 
         # axial.tl:32: H[b, x, y, d] = rows[n = y](X)
         H = self.rows(X, form="b_x_n_d")

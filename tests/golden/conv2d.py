@@ -33,7 +33,8 @@ class Conv2d(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[b, i, x, y] -> Y[b, o, xo, yo]."""
-        _check_shape("Conv2d: X[b, i, x, y]", X.shape, (None, 3, None, None))
+        if X.dim() != 4 or X.shape[1] != 3:
+            _check_shape("Conv2d: X[b, i, x, y]", X.shape, (None, 3, None, None))
         _, _, x, y = X.shape
         _check_dim("Conv2d", "xo", x - 2)
         _check_dim("Conv2d", "yo", y - 2)
@@ -66,7 +67,8 @@ class Conv2dZero(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[b, i, x, y] -> Y[b, o, xo, yo]."""
-        _check_shape("Conv2dZero: X[b, i, x, y]", X.shape, (None, 3, None, None))
+        if X.dim() != 4 or X.shape[1] != 3:
+            _check_shape("Conv2dZero: X[b, i, x, y]", X.shape, (None, 3, None, None))
 
         # conv2d.tl:20: output Y[b, o, xo, yo] = (W[o, i, u, v] * X[b, i, stride * xo + dilation * …
         return F.conv2d(X, self.W, self.bias, padding=1)
@@ -96,7 +98,8 @@ class Conv2dWrap(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[b, i, x, y] -> Y[b, o, xo, yo]."""
-        _check_shape("Conv2dWrap: X[b, i, x, y]", X.shape, (None, 3, None, None))
+        if X.dim() != 4 or X.shape[1] != 3:
+            _check_shape("Conv2dWrap: X[b, i, x, y]", X.shape, (None, 3, None, None))
         _, _, x, y = X.shape
 
         # conv2d.tl:30: output Y[b, o, xo, yo] = (W[o, i, u, v] * X[b, i, wrap(stride * xo + dilati…
@@ -129,7 +132,8 @@ class Conv2dReflect(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[b, i, x, y] -> Y[b, o, xo, yo]."""
-        _check_shape("Conv2dReflect: X[b, i, x, y]", X.shape, (None, 3, None, None))
+        if X.dim() != 4 or X.shape[1] != 3:
+            _check_shape("Conv2dReflect: X[b, i, x, y]", X.shape, (None, 3, None, None))
         _, _, x, y = X.shape
 
         # conv2d.tl:40: output Y[b, o, xo, yo] = (W[o, i, u, v] * X[b, i, reflect(stride * xo + dil…
@@ -162,7 +166,8 @@ class Conv2dClamp(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[b, i, x, y] -> Y[b, o, xo, yo]."""
-        _check_shape("Conv2dClamp: X[b, i, x, y]", X.shape, (None, 3, None, None))
+        if X.dim() != 4 or X.shape[1] != 3:
+            _check_shape("Conv2dClamp: X[b, i, x, y]", X.shape, (None, 3, None, None))
         _, _, x, y = X.shape
 
         # conv2d.tl:51: output Y[b, o, xo, yo] = (W[o, i, u, v] * X[b, i, clamp(stride * xo + dilat…

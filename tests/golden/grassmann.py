@@ -63,9 +63,11 @@ class GrassmannMixing(nn.Module):
 
     def forward(self, H: Tensor) -> Tensor:
         """H[..., t, d] -> G[..., t, d]."""
-        _check_shape("GrassmannMixing: H[..., t, d]", H.shape, (None, None, 256))
+        if H.dim() < 2 or H.shape[-1] != 256:
+            _check_shape("GrassmannMixing: H[..., t, d]", H.shape, (None, None, 256))
         *batch, t, _ = H.shape
-        H = H.reshape(math.prod(batch), t, 256)
+        if len(batch) != 1:
+            H = H.reshape(math.prod(batch), t, 256)
 
         # grassmann.tl:18: Z[..., t, r] = H[..., t, d] * Wz[r, d] + bz[r]
         Z = F.linear(H, self.Wz, self.bz)
@@ -88,7 +90,7 @@ class GrassmannMixing(nn.Module):
         G_term = 1.0 / torch.maximum(G_term_part_2, G_term_part_2.new_full((), 1e-08))
         G_term_2 = (self._offset <= t_range[:, None]).to(H.dtype)
         G_term_scaled = G_term * G_term_2
-        P_G_term_scaled = torch.einsum("itjk,itj->itk", P, G_term_scaled)
+        P_G_term_scaled = (G_term_scaled.unsqueeze(2) @ P).squeeze(-2)
         G_dot_2 = F.linear(P_G_term_scaled, self.Wp)
         G_dot_3_sum = G_term_2.sum(-1)
         G_dot_3 = G_dot_3_sum[:, None] * self.bp
@@ -96,7 +98,7 @@ class GrassmannMixing(nn.Module):
         G_position = (self._offset <= t_range[:, None]).to(torch.int64)
         G_sum = G_position.sum(-1)
         G = G_term_3 / G_sum[:, None].clamp(min=1).to(H.dtype)
-        return G.reshape(*batch, t, 256)
+        return G if len(batch) == 1 else G.reshape(*batch, t, 256)
 
 
 class GrassmannBlock(nn.Module):
@@ -142,9 +144,11 @@ class GrassmannBlock(nn.Module):
 
     def forward(self, H: Tensor) -> Tensor:
         """H[..., t, d] -> Y[..., t, d]."""
-        _check_shape("GrassmannBlock: H[..., t, d]", H.shape, (None, None, 256))
+        if H.dim() < 2 or H.shape[-1] != 256:
+            _check_shape("GrassmannBlock: H[..., t, d]", H.shape, (None, None, 256))
         *batch, t, _ = H.shape
-        H = H.reshape(math.prod(batch), t, 256)
+        if len(batch) != 1:
+            H = H.reshape(math.prod(batch), t, 256)
 
         # grassmann.tl:32: G[..., t, d] = mixing(H)
         G = self.mixing(H)
@@ -162,7 +166,7 @@ class GrassmannBlock(nn.Module):
         Y_dot = F.linear(F_, self.W2, self.b2)
         Y_term = M + Y_dot
         Y = F.layer_norm(Y_term, (256,), weight=self.g2, bias=self.n2, eps=1e-05)
-        return Y.reshape(*batch, t, 256)
+        return Y if len(batch) == 1 else Y.reshape(*batch, t, 256)
 
 
 def _check_shape(name: str, shape: torch.Size, expected: tuple) -> None:

@@ -35,13 +35,15 @@ class Linear(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[..., i] -> Y[..., o]."""
-        _check_shape("Linear: X[..., i]", X.shape, (None, 64))
+        if X.dim() < 1 or X.shape[-1] != 64:
+            _check_shape("Linear: X[..., i]", X.shape, (None, 64))
         *batch, _ = X.shape
-        X = X.reshape(math.prod(batch), 64)
+        if len(batch) != 1:
+            X = X.reshape(math.prod(batch), 64)
 
         # linear.tl:7: output Y[..., o] = X[..., i] * W[o, i] + b[o]
         Y = F.linear(X, self.W, self.b)
-        return Y.reshape(*batch, 64)
+        return Y if len(batch) == 1 else Y.reshape(*batch, 64)
 
 
 def _check_shape(name: str, shape: torch.Size, expected: tuple) -> None:

@@ -37,11 +37,14 @@ class MessagePassing(nn.Module):
 
     def forward(self, X: Tensor, src: Tensor, dst: Tensor) -> Tensor:
         """X[n, d], src[e], dst[e] -> Y[n, d]."""
-        _check_shape("MessagePassing: X[n, d]", X.shape, (None, 16))
+        if X.dim() != 2 or X.shape[1] != 16:
+            _check_shape("MessagePassing: X[n, d]", X.shape, (None, 16))
         n = X.shape[0]
-        _check_shape("MessagePassing: src[e]", src.shape, (None,))
+        if src.dim() != 1:
+            _check_shape("MessagePassing: src[e]", src.shape, (None,))
         e = src.shape[0]
-        _check_shape("MessagePassing: dst[e]", dst.shape, ((e, "src"),))
+        if dst.dim() != 1 or dst.shape[0] != e:
+            _check_shape("MessagePassing: dst[e]", dst.shape, ((e, "src"),))
 
         # message_passing.tl:7: M[e, f] = relu(X[src[e], d] * Ws[f, d] + X[dst[e], d] * Wt[f, d] + …
         _check_index(src, n, "src", "axis n of X")
@@ -68,11 +71,14 @@ class MeanMax(nn.Module):
 
     def forward(self, X: Tensor, src: Tensor, dst: Tensor) -> tuple[Tensor, Tensor]:
         """X[n, d], src[e], dst[e] -> Mean[n, d], Max[n, d]."""
-        _check_shape("MeanMax: X[n, d]", X.shape, (None, None))
+        if X.dim() != 2:
+            _check_shape("MeanMax: X[n, d]", X.shape, (None, None))
         n, d = X.shape
-        _check_shape("MeanMax: src[e]", src.shape, (None,))
+        if src.dim() != 1:
+            _check_shape("MeanMax: src[e]", src.shape, (None,))
         e = src.shape[0]
-        _check_shape("MeanMax: dst[e]", dst.shape, ((e, "src"),))
+        if dst.dim() != 1 or dst.shape[0] != e:
+            _check_shape("MeanMax: dst[e]", dst.shape, ((e, "src"),))
 
         # message_passing.tl:14: S[n = dst[e], d] += X[src[e], d]
         _check_index(src, n, "src", "axis n of X")

@@ -25,18 +25,24 @@ class Trilinear(nn.Module):
 
     def forward(self, Q: Tensor, K1: Tensor, K2: Tensor, V1: Tensor, V2: Tensor) -> Tensor:
         """Q[..., n, c], K1[..., n, c], K2[..., n, c], V1[..., n, c], V2[..., n, c] -> Y[..., …"""
-        _check_shape("Trilinear: Q[..., n, c]", Q.shape, (None, None, None))
+        if Q.dim() < 2:
+            _check_shape("Trilinear: Q[..., n, c]", Q.shape, (None, None, None))
         *batch, n, c = Q.shape
         batch_size = math.prod(batch)
-        _check_shape("Trilinear: K1[..., n, c]", K1.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
-        _check_shape("Trilinear: K2[..., n, c]", K2.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
-        _check_shape("Trilinear: V1[..., n, c]", V1.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
-        _check_shape("Trilinear: V2[..., n, c]", V2.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
-        Q = Q.reshape(batch_size, n, c)
-        K1 = K1.reshape(batch_size, n, c)
-        K2 = K2.reshape(batch_size, n, c)
-        V1 = V1.reshape(batch_size, n, c)
-        V2 = V2.reshape(batch_size, n, c)
+        if K1.dim() < 2 or [*K1.shape[:-2]] != batch or K1.shape[-2] != n or K1.shape[-1] != c:
+            _check_shape("Trilinear: K1[..., n, c]", K1.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
+        if K2.dim() < 2 or [*K2.shape[:-2]] != batch or K2.shape[-2] != n or K2.shape[-1] != c:
+            _check_shape("Trilinear: K2[..., n, c]", K2.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
+        if V1.dim() < 2 or [*V1.shape[:-2]] != batch or V1.shape[-2] != n or V1.shape[-1] != c:
+            _check_shape("Trilinear: V1[..., n, c]", V1.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
+        if V2.dim() < 2 or [*V2.shape[:-2]] != batch or V2.shape[-2] != n or V2.shape[-1] != c:
+            _check_shape("Trilinear: V2[..., n, c]", V2.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
+        if len(batch) != 1:
+            Q = Q.reshape(batch_size, n, c)
+            K1 = K1.reshape(batch_size, n, c)
+            K2 = K2.reshape(batch_size, n, c)
+            V1 = V1.reshape(batch_size, n, c)
+            V2 = V2.reshape(batch_size, n, c)
 
         # third_order.tl:5: A[..., n, n', n''] = softmax[n', n''](scale * Q[..., n, c] * K1[..., n'…
         Y_keys = K1.unsqueeze(2) * K2[:, None]
@@ -45,7 +51,7 @@ class Trilinear(nn.Module):
         Y = F.scaled_dot_product_attention(
             Q[None], Y_keys.flatten(1, 2)[None], Y_values.flatten(1, 2)[None], scale=1.0
         ).squeeze(0)
-        return Y.reshape(*batch, n, c)
+        return Y if len(batch) == 1 else Y.reshape(*batch, n, c)
 
 
 class ThirdOrderAttention(nn.Module):
@@ -80,9 +86,11 @@ class ThirdOrderAttention(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[..., n, d] -> Y[..., n, d]."""
-        _check_shape("ThirdOrderAttention: X[..., n, d]", X.shape, (None, None, 32))
+        if X.dim() < 2 or X.shape[-1] != 32:
+            _check_shape("ThirdOrderAttention: X[..., n, d]", X.shape, (None, None, 32))
         *batch, n, _ = X.shape
-        X = X.reshape(math.prod(batch), n, 32)
+        if len(batch) != 1:
+            X = X.reshape(math.prod(batch), n, 32)
 
         # third_order.tl:15: Q[..., h, n, c] = X[..., n, d] * Wq[d, h, c]
         # third_order.tl:16: K1[..., h, n, c] = X[..., n, d] * Wk1[d, h, c]
@@ -108,7 +116,7 @@ class ThirdOrderAttention(nn.Module):
         ).transpose(1, 2)
         # third_order.tl:22: output Y[..., n, d] = (A[..., h, n, n', n''] * V1[..., h, n', c] * V2[…
         Y = Y_attended.flatten(2) @ self.Wo.flatten(0, 1)
-        return Y.reshape(*batch, n, 32)
+        return Y if len(batch) == 1 else Y.reshape(*batch, n, 32)
 
 
 class Simplicial(nn.Module):
@@ -123,18 +131,24 @@ class Simplicial(nn.Module):
 
     def forward(self, Q: Tensor, K1: Tensor, K2: Tensor, V1: Tensor, V2: Tensor) -> Tensor:
         """Q[..., n, c], K1[..., n, c], K2[..., n, c], V1[..., n, c], V2[..., n, c] -> Y[..., …"""
-        _check_shape("Simplicial: Q[..., n, c]", Q.shape, (None, None, None))
+        if Q.dim() < 2:
+            _check_shape("Simplicial: Q[..., n, c]", Q.shape, (None, None, None))
         *batch, n, c = Q.shape
         batch_size = math.prod(batch)
-        _check_shape("Simplicial: K1[..., n, c]", K1.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
-        _check_shape("Simplicial: K2[..., n, c]", K2.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
-        _check_shape("Simplicial: V1[..., n, c]", V1.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
-        _check_shape("Simplicial: V2[..., n, c]", V2.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
-        Q = Q.reshape(batch_size, n, c)
-        K1 = K1.reshape(batch_size, n, c)
-        K2 = K2.reshape(batch_size, n, c)
-        V1 = V1.reshape(batch_size, n, c)
-        V2 = V2.reshape(batch_size, n, c)
+        if K1.dim() < 2 or [*K1.shape[:-2]] != batch or K1.shape[-2] != n or K1.shape[-1] != c:
+            _check_shape("Simplicial: K1[..., n, c]", K1.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
+        if K2.dim() < 2 or [*K2.shape[:-2]] != batch or K2.shape[-2] != n or K2.shape[-1] != c:
+            _check_shape("Simplicial: K2[..., n, c]", K2.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
+        if V1.dim() < 2 or [*V1.shape[:-2]] != batch or V1.shape[-2] != n or V1.shape[-1] != c:
+            _check_shape("Simplicial: V1[..., n, c]", V1.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
+        if V2.dim() < 2 or [*V2.shape[:-2]] != batch or V2.shape[-2] != n or V2.shape[-1] != c:
+            _check_shape("Simplicial: V2[..., n, c]", V2.shape, ((batch, "Q"), (n, "Q"), (c, "Q")))
+        if len(batch) != 1:
+            Q = Q.reshape(batch_size, n, c)
+            K1 = K1.reshape(batch_size, n, c)
+            K2 = K2.reshape(batch_size, n, c)
+            V1 = V1.reshape(batch_size, n, c)
+            V2 = V2.reshape(batch_size, n, c)
 
         # third_order.tl:28: A[..., n, n', n''] = softmax[n', n'' where n - w1 < n' <= n and n - w2…
         Y_queries = Q / c**0.5
@@ -142,7 +156,7 @@ class Simplicial(nn.Module):
         Y_values = V1.unsqueeze(2) * V2[:, None]
         # third_order.tl:30: output Y[..., n, c] = A[..., n, n', n''] * V1[..., n', c] * V2[..., n'…
         Y = _Y_attention(Y_queries, Y_keys.flatten(1, 2), Y_values.flatten(1, 2), [], [n], 1.0)
-        return Y.reshape(*batch, n, c)
+        return Y if len(batch) == 1 else Y.reshape(*batch, n, c)
 
 
 def _check_shape(name: str, shape: torch.Size, expected: tuple) -> None:
@@ -311,7 +325,7 @@ def _Y_mask(rows: Tensor, sizes: list[int], tensors: list[Tensor]) -> Tensor:
     return mask.flatten(1)
 
 
-_Y_attention = _attention_in_blocks("tensorlang_78098a21578a::Y_attention", _Y_mask)
+_Y_attention = _attention_in_blocks("tensorlang_4d7ce4accdd8::Y_attention", _Y_mask)
 
 
 LAYERS = {

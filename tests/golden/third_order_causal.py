@@ -45,10 +45,12 @@ class ThirdOrderAttention(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """X[..., n, d] -> Y[..., n, d]."""
-        _check_shape("ThirdOrderAttention: X[..., n, d]", X.shape, (None, None, 32))
+        if X.dim() < 2 or X.shape[-1] != 32:
+            _check_shape("ThirdOrderAttention: X[..., n, d]", X.shape, (None, None, 32))
         *batch, n, _ = X.shape
         batch_size = math.prod(batch)
-        X = X.reshape(batch_size, n, 32)
+        if len(batch) != 1:
+            X = X.reshape(batch_size, n, 32)
 
         # third_order.tl:15: Q[..., h, n, c] = X[..., n, d] * Wq[d, h, c]
         # third_order.tl:16: K1[..., h, n, c] = X[..., n, d] * Wk1[d, h, c]
@@ -83,7 +85,7 @@ class ThirdOrderAttention(nn.Module):
         )
         # third_order.tl:22: output Y[..., n, d] = (A[..., h, n, n', n''] * V1[..., h, n', c] * V2[…
         Y = Y_attended.flatten(2) @ self.Wo.flatten(0, 1)
-        return Y.reshape(*batch, n, 32)
+        return Y if len(batch) == 1 else Y.reshape(*batch, n, 32)
 
 
 def _check_shape(name: str, shape: torch.Size, expected: tuple) -> None:
@@ -247,7 +249,7 @@ def _Y_attended_mask(rows: Tensor, sizes: list[int], tensors: list[Tensor]) -> T
 
 
 _Y_attended_attention = _attention_in_blocks(
-    "tensorlang_3d0c2d634ef0::Y_attended_attention", _Y_attended_mask
+    "tensorlang_5d74cf171db7::Y_attended_attention", _Y_attended_mask
 )
 
 
