@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from tensorlang.check.program import Boundary
 from tensorlang.ir.nodes import (
+    Affine,
     At,
     Const,
     Contract,
@@ -50,13 +52,29 @@ def _through(read: Read, node: Node, site: Site) -> Read:
         if len(group) == 1:
             subscripts.append(subscript)
             continue
-        if not isinstance(subscript, Group) or len(subscript.indices) != len(group):
+        parts = _parts(subscript, [sizes[axis] for axis in group], node)
+        if parts is None:
             return read
-        for index, axis in zip(subscript.indices, group, strict=True):
-            if not same(node.sizes[index], sizes[axis]):
-                return read
-            subscripts.append(At(index))
+        subscripts += parts
     return Read(source, tuple(subscripts), read.fill)
+
+
+def _parts(subscript: Subscript, sizes: Sequence[Size], node: Node) -> list[Subscript] | None:
+    """A position for each part of a group, a part of one cell without an index or with one."""
+    if not isinstance(subscript, At | Group):
+        return None
+    indices = list(subscript_indices(subscript))
+    if len(indices) != len(sizes):
+        indices = [index for index in indices if node.sizes[index] != 1]
+    out: list[Subscript] = []
+    for place, size in enumerate(sizes):
+        if len(indices) < len(sizes) - place and size == 1:
+            out.append(Affine((), 0, Boundary.INSIDE))
+        elif indices and same(node.sizes[indices[0]], size):
+            out.append(At(indices.pop(0)))
+        else:
+            return None
+    return None if indices else out
 
 
 def split_weights(node: Node, site: Site) -> Node | None:
@@ -72,7 +90,8 @@ def split_weights(node: Node, site: Site) -> Node | None:
             continue
         sizes = site.node(inner.reads[0].node).shape
         for subscript, group in zip(read.subscripts, inner.op.groups, strict=True):
-            if len(group) > 1 and isinstance(subscript, At) and _splits(node, subscript.index):
+            parts = [axis for axis in group if sizes[axis] != 1]
+            if len(parts) > 1 and isinstance(subscript, At) and _splits(node, subscript.index):
                 site.did("an index over a merged axis of a weight is split")
                 return _split(node, site, subscript.index, [sizes[axis] for axis in group])
     return None
