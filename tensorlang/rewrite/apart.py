@@ -39,13 +39,13 @@ def apart(node: Node, site: Site) -> Node | None:
 
 
 def softmax_keys(read: Read, node: Node, site: Site) -> tuple[int, ...]:
-    """The indices that a factor is a softmax over, if the product sums all of them."""
+    """The indices that a factor is a softmax over, if the product sums all of them, row by row."""
     op = site.node(read.node).op
     if not isinstance(op, Softmax) or op.log or not is_whole(read):
         return ()
     at = [s.index for s in read.subscripts if isinstance(s, At)]
     key = tuple(at[axis] for axis in op.axes)
-    return key if all(index in node.bound for index in key) else ()
+    return key if all(index in node.bound and at.count(index) == 1 for index in key) else ()
 
 
 def mentions(read: Read, indices: Sequence[int]) -> bool:
