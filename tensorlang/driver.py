@@ -6,16 +6,16 @@ leaves every decision to the stages. It imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
-from numbers import Integral
+from numbers import Integral, Number, Real
 from pathlib import Path
 from typing import Any
 
 from tensorlang.check.check import check_layer
-from tensorlang.check.program import Program, SubCall, Value
+from tensorlang.check.program import Program, SubCall, Value, exact_bind
 from tensorlang.check.spec import Spec, load_spec
 from tensorlang.diagnostics import Diagnostic, SpecError
 from tensorlang.ir.graph import Graph
@@ -142,14 +142,27 @@ def _known(layer: str, hypers: list[str], name: str) -> None:
 
 
 def frozen_value(value: Any) -> Value:
-    """A hyperparameter's value as the checker keeps it: lists become tuples; else a TypeError."""
-    if isinstance(value, (list, tuple)):
-        return tuple(frozen_value(item) for item in value)
-    if isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Integral):  # numpy's
-        return int(value)
-    raise BadRequest(f"a hyperparameter is a bool, int, float, str or list, not {type(value)}")
+    """A hyperparameter's value as the checker keeps it: plain, lists as tuples; else a TypeError.
+
+    Numbers and arrays of numpy and torch are taken as those of Python.
+    """
+    match value:
+        case bool():
+            return value
+        case Integral():
+            if abs(int(value)) >= 2**63:
+                raise BadRequest(f"a hyperparameter of {value}: integers have 64 bits")
+            return int(value)
+        case Real():
+            return float(value)
+        case str():
+            return str(value)
+        case list() | tuple() | range():
+            return tuple(map(frozen_value, value))
+    if hasattr(value, "tolist") and not isinstance(value, Number):
+        return frozen_value(value.tolist())
+    kind = type(value).__name__
+    raise BadRequest(f"a hyperparameter is a bool, int, float, str or list, not {kind}")
 
 
 def build(spec: Spec, binds: Mapping[str, Mapping[str, Value]], options: Options) -> Compiled:
@@ -195,11 +208,11 @@ def _refuse_unknown(options: Options) -> None:
         raise BadRequest('--path-finder cotengra needs it: pip install "tensorlang[cotengra]"')
 
 
-Key = tuple[str, str, tuple[tuple[str, Value], ...]]
+Key = tuple[str, str, Hashable]
 
 
 def _key(program: Program) -> Key:
-    return program.span.source.path, program.layer, program.hypers
+    return program.span.source.path, program.layer, exact_bind(program.hypers)
 
 
 class _Classes:

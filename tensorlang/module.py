@@ -13,7 +13,7 @@ import keyword
 import linecache
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from tensorlang.check.check import check_layer
 from tensorlang.check.factorised import RANKS
 from tensorlang.check.hypers import ranks_by_values
 from tensorlang.check.names import CONSTRUCTOR_ARGUMENTS
-from tensorlang.check.program import Program, Value
+from tensorlang.check.program import Program, Value, exact_bind
 from tensorlang.check.spec import Spec, load_spec, spec_of_text
 from tensorlang.dense_values import decomposed, ranks_for
 from tensorlang.driver import Compiled, build, frozen_value
@@ -231,7 +231,7 @@ def _decomposing(base: type[nn.Module], program: Program) -> Any:
     return _load_from_state_dict
 
 
-_CONCRETE: dict[tuple[type, tuple[tuple[str, Value], ...]], type] = {}
+_CONCRETE: dict[tuple[type, Hashable], type] = {}
 
 
 def _concrete(facade: LayerClass, hypers: Mapping[str, Any]) -> type:
@@ -241,7 +241,7 @@ def _concrete(facade: LayerClass, hypers: Mapping[str, Any]) -> type:
     if missing:
         raise BadRequest(f"{facade.__name__} needs a value for {', '.join(missing)}")
     bind = {name: frozen_value(value) for name, value in hypers.items()}
-    key = (facade, tuple(sorted(bind.items())))
+    key = (facade, exact_bind(sorted(bind.items())))
     if key not in _CONCRETE:
         _CONCRETE[key] = _specialise(facade, bind)
     return _CONCRETE[key]

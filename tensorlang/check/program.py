@@ -13,6 +13,7 @@ What the checker guarantees of it:
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -436,6 +437,17 @@ class Sub:
 
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...] | sympy.Expr"
+
+
+def exact(value: Value) -> Hashable:
+    """A key under which 1, 1.0 and true are three, though Python holds them to be equal."""
+    if isinstance(value, tuple):
+        return tuple(map(exact, value))
+    return type(value), repr(value) if isinstance(value, float) else value
+
+
+def exact_bind(bind: Iterable[tuple[str, Value]]) -> Hashable:
+    return tuple((name, exact(value)) for name, value in bind)
 
 
 @dataclass(frozen=True, slots=True)

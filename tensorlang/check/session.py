@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -12,7 +12,7 @@ import sympy
 from tensorlang.check.calls import Form
 from tensorlang.check.errors.layers import LayerCycle, TooDeep
 from tensorlang.check.errors.names import DefFreeName
-from tensorlang.check.program import Program, Value
+from tensorlang.check.program import Program, Value, exact_bind
 from tensorlang.check.scope import Frame, Tensor
 from tensorlang.check.spec import DefSource, LayerSource
 from tensorlang.diagnostics import Diagnostic
@@ -52,7 +52,7 @@ class Session:
     errors: int = 0
     guesses: int = 0
     seen: set[tuple[str, int, int, int, str]] = field(default_factory=set)
-    done: dict[tuple[int, Bind, Form | None], Interface | None] = field(default_factory=dict)
+    done: dict[tuple[int, Hashable, Form | None], Interface | None] = field(default_factory=dict)
     open: list[LayerSource] = field(default_factory=list)
     free_names: set[tuple[str, str]] = field(default_factory=set)
     explored: set[int] = field(default_factory=set)  # defs whose calls were followed
@@ -98,7 +98,7 @@ class Session:
         self, source: LayerSource, bind: Bind, form: Form | None, span: Span
     ) -> Interface | None:
         """Check a layer in a form; None if a mistake was reported."""
-        key = (id(source), bind, form)
+        key = (id(source), exact_bind(bind), form)
         if key in self.done:
             if self.done[key] is None:
                 self.errors += 1
