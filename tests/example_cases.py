@@ -159,6 +159,14 @@ CASES: tuple[Case, ...] = (
         ATTENTION,
     ),
     Case(
+        "attention",
+        "GroupedQueryAttention",
+        {"d": 24, "heads": 6, "groups": 2},
+        attention.grouped_query_attention,
+        (real("b", "n", 24),),
+        ATTENTION,
+    ),
+    Case(
         "axial",
         "AxialAttention",
         {"d": 6, "heads": 2},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy
 
@@ -32,12 +32,14 @@ def attention(body: Body, step: AttentionStep, defined: Mapping[Slot, Step], nam
     a = step.attention
     if in_blocks(a, defined):
         return _blocked(body, a, defined, name)
+    a, shared = with_shared_keys(a)
     q, k, v = (read_operand(body, read, a.sizes) for read in (a.q, a.k, a.v))
-    heads = _heads(q, a)
+    heads = _heads(q, a, shared)
+    of_keys = _Heads(heads.outer, heads.inner[: len(heads.inner) - len(shared)])
     arguments = [
         _side(body, a, q, heads, (a.query, a.feature)),
-        _side(body, a, k, heads, (a.key, a.feature)),
-        _side(body, a, v, heads, (a.key, a.value)),
+        _side(body, a, k, of_keys, (a.key, a.feature)),
+        _side(body, a, v, of_keys, (a.key, a.value)),
     ]
     if is_causal(a, defined):
         arguments.append("is_causal=True")
@@ -45,6 +47,8 @@ def attention(body: Body, step: AttentionStep, defined: Mapping[Slot, Step], nam
         arguments.append(f"attn_mask={_mask(body, a, heads)}")
     if not _usual_scale(a):
         arguments.append(f"scale={a.scale!r}")
+    if shared:
+        arguments.append("enable_gqa=True")
     text = f"F.scaled_dot_product_attention({', '.join(arguments)})"
     return _unflattened(body, a, text, heads)
 
@@ -57,8 +61,37 @@ class _Heads:
     inner: Labels
 
 
-def _heads(q: Operand, a: Attention) -> _Heads:
-    """Batch labels before and after the queries in q's memory; with none after, the last one."""
+def with_shared_keys(a: Attention) -> tuple[Attention, Labels]:
+    """Query indices that keys, values and masks lack as batch: heads that share their keys.
+
+    Without a mask, or with one that no query index is in, they are more queries.
+    """
+    if a.mask is None and a.bias is None:
+        return a, ()
+    held = {
+        i for read in (a.k, a.v, a.mask, a.bias) if read is not None for i in read_indices(read)
+    }
+    shared = tuple(label for label in a.query if label not in held)
+    query = tuple(label for label in a.query if label in held)
+    if not shared or not query:
+        return a, ()
+    return replace(a, batch=(*a.batch, *shared), query=query), shared
+
+
+def _heads(q: Operand, a: Attention, shared: Labels) -> _Heads:
+    """Batch labels before and after the queries in q's memory; with none after, the last one.
+
+    Those that share their keys come last.
+    """
+    heads = _split_heads(q, a)
+    outer = tuple(label for label in heads.outer if label not in shared)
+    inner = tuple(label for label in heads.inner if label not in shared)
+    if shared and not inner:
+        outer, inner = outer[:-1], outer[-1:]
+    return _Heads(outer, (*inner, *shared))
+
+
+def _split_heads(q: Operand, a: Attention) -> _Heads:
     place = min(q.memory.index(label) for label in a.query)
     before = [i for i in q.memory[:place] if i in a.batch]
     after = tuple(i for i in q.memory[place:] if i in a.batch)
@@ -137,7 +170,7 @@ def unprinted(steps: Sequence[AnyStep], kept: Sequence[Slot]) -> frozenset[Slot]
     for step in steps:
         if isinstance(step, AttentionStep) and step.attention.mask is not None:
             a = step.attention
-            if is_causal(a, defined) or in_blocks(a, defined):
+            if in_blocks(a, defined) or is_causal(with_shared_keys(a)[0], defined):
                 mask = step.attention.mask.node
                 absorbed[mask] = absorbed.get(mask, 0) + 1
     return frozenset(

@@ -107,6 +107,17 @@ class Body:
         return self.ranges[text]
 
     # --- dtypes ---
+    @contextmanager
+    def at_least_float32(self) -> Iterator[None]:
+        """Compute in a dtype that holds positions: 257 has no neighbours in bfloat16."""
+        kept, key = self.dtype, "at least float32"
+        if key not in self.ranges:
+            text = f"torch.promote_types({kept}, torch.float32)"
+            self.ranges[key] = self.assign("wide", text)
+        self.dtype = self.ranges[key]
+        yield
+        self.dtype = kept
+
     def dtype_text(self, dtype: Dtype) -> str:
         """An expression for torch's dtype."""
         match dtype:

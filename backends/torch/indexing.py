@@ -13,7 +13,7 @@ from tensorlang.backends.torch.sizes import SUM, bound
 from tensorlang.check.program import Boundary
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import Affine, At, Gather, Group, Read, Subscript
-from tensorlang.size import Size, simplest
+from tensorlang.size import Size, same, simplest
 
 Reader = Callable[[Body, Read, Sequence[Size]], Operand]
 _INT = Dtype.INT
@@ -39,6 +39,11 @@ def indexed(
         read.fill,
     )
     base = reader(body, plain, _Sizes(sizes, view_sizes))
+    if len(axes) == 1:
+        (axis,) = axes
+        rolled = _rolled(body, base, read.subscripts[axis], source.shape[axis], sizes, axis)
+        if rolled is not None:
+            return rolled
     indices = {
         stand_ins[axis]: position(body, read.subscripts[axis], source.shape[axis], sizes, reader)
         for axis in axes
@@ -60,6 +65,19 @@ def indexed(
             body, base, indices, [stand_ins[a] for a in outside], read, source.shape
         )
     return _take(body, base, indices, sizes)
+
+
+def _rolled(
+    body: Body, base: Operand, subscript: Subscript, size: Size, sizes: Sequence[Size], axis: int
+) -> Operand | None:
+    """A whole axis around itself: wrap(n + k)."""
+    match subscript:
+        case Affine(((index, 1),), offset, Boundary.WRAP) if same(sizes[index], size):
+            place = base.labels.index(-1 - axis)
+            shift = body.size_text(simplest(-offset))[0]
+            labels = tuple(index if label == -1 - axis else label for label in base.labels)
+            return contiguous(f"{base.text}.roll({shift}, {place})", labels, base.dtype)
+    return None
 
 
 class _Sizes(Sequence[Size]):

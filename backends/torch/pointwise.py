@@ -43,7 +43,14 @@ def pointwise(body: Body, node: Node, name: str) -> Operand:
     """The value of a Pointwise over its axes 0 … rank-1."""
     assert isinstance(node.op, Pointwise), node
     printer = _Printer(body, node, name)
-    return printer.whole(printer.code(node.op.expr))
+    if node.reads or node.dtype is not Dtype.REAL or not isinstance(node.op.expr, App):
+        return printer.whole(printer.code(node.op.expr))
+    with body.at_least_float32():
+        code = printer.code(node.op.expr)
+    if code.tensor:
+        text = f"{code.at(PRIMARY)}.to({body.dtype_text(Dtype.REAL)})"
+        code = Code(text, PRIMARY, code.labels, Dtype.REAL)
+    return printer.whole(code)
 
 
 class _Printer:
@@ -51,8 +58,9 @@ class _Printer:
         self.body, self.node, self.name = body, node, name
         self.axes = tuple(range(node.rank))
         assert isinstance(node.op, Pointwise), node
+        self.root = node.op.expr
         self.uses: Counter[Scalar] = Counter()
-        self._count(node.op.expr)
+        self._count(self.root)
         self.named: dict[Scalar, Code] = {}
         self.functions = functions()
 
@@ -126,6 +134,8 @@ class _Printer:
     def _app(self, app: App) -> Code:
         out = self._combined(app)
         if not out.tensor:
+            return out
+        if app == self.root:
             return out
         repeated = self.uses[app] > 1
         if repeated or out.depth > DEEPEST or len(out.text) > WIDEST:

@@ -74,19 +74,15 @@ def _product(size: sympy.Expr, symbol: Callable[[str], str]) -> Text:
     sign, factors = 1, list(size.args)
     if factors[0] == -1:
         sign, factors = -1, factors[1:]
+    if sign < 0 and len(factors) == 1:
+        return f"-{bound(size_text(factors[0], symbol), UNARY)}", UNARY
     factors.sort(key=lambda factor: (not factor.is_number, str(factor)))
     # a floor division that is not first needs its parentheses: a * (b // c)
     texts = [
         bound(size_text(f, symbol), PRODUCT if k == 0 else UNARY) for k, f in enumerate(factors)
     ]
     out = " * ".join(texts)
-    return (
-        (out, PRODUCT)
-        if sign > 0
-        else (f"-{out}", UNARY)
-        if len(texts) == 1
-        else (f"-({out})", UNARY)
-    )
+    return (out, PRODUCT) if sign > 0 else (f"-({out})", UNARY)
 
 
 def _constants_last(text: str) -> tuple[bool, str]:

@@ -43,9 +43,9 @@ from tensorlang.ir.reads import identity_read
 from tensorlang.lower.finite import is_finite
 from tensorlang.lower.partial import Partial
 from tensorlang.lower.prepare import identity
+from tensorlang.lower.ranges import can_fail
 from tensorlang.lower.sums import take_apart
 from tensorlang.lower.terms import (
-    can_fail,
     cast,
     conjunction,
     dtype_of,

@@ -19,7 +19,7 @@ from tensorlang.check.program import (
     Transform,
     TransformOp,
 )
-from tensorlang.lower.terms import can_fail
+from tensorlang.lower.ranges import can_fail
 
 
 def is_finite(expr: Expr, tensors: Set[str]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from tensorlang import registry
 from tensorlang.check.program import (
     Along,
     Apply,
@@ -113,30 +112,3 @@ def is_plain(expr: Expr) -> bool:
         return False
     indices = [s.index for s in expr.subscripts if isinstance(s, At)]
     return len(set(indices)) == len(expr.subscripts)
-
-
-def can_fail(expr: Apply) -> bool:
-    """Whether finite arguments can give this function a value or a slope that is not finite."""
-    if not registry.functions()[expr.function].partial:
-        return False
-    match expr:
-        case Apply("exp" | "sinh" | "cosh"):
-            return not is_bounded_above(expr.args[0])
-        case Apply("div" | "floordiv" | "mod", (_, Literal(value))):
-            return value == 0
-        case Apply("pow", (_, Literal(int(power)))):
-            return power < 0
-        case Apply("pow", (_, Literal(float(power)))):
-            return power < 0 or power != int(power)
-    return any(not isinstance(arg, Literal) for arg in expr.args)
-
-
-def is_bounded_above(expr: Expr) -> bool:
-    """Whether the form of a value shows it: a literal, or the least of one and another value."""
-    match uncast(expr):
-        case Literal():
-            return True
-        case Apply("min", args):
-            return any(is_bounded_above(arg) for arg in args)
-        case _:
-            return False

@@ -6,7 +6,7 @@ for "does not apply". Rules decide, the engine walks; what no output needs is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from tensorlang.ir.graph import Graph
@@ -38,6 +38,7 @@ class Site:
         self.finite = Finite(self.graph)
         self.applied: list[Applied] = []
         self.changed = False
+        self.products: dict[Hashable, Node] = {}
         self._rules = rules
         self._uses: dict[NodeId, int] = {}
         self._spans: tuple[Span, ...] = ()

@@ -183,6 +183,10 @@ def _apply(expr: App, reads: list[Sign]) -> Sign:
             return args[0] if args[0] is Sign.POSITIVE else Sign.NOT_FINITE
         case "div":
             return args[0] if args[1] is Sign.POSITIVE else Sign.NOT_FINITE
+        case "mod" if args[1] is Sign.POSITIVE:
+            return Sign.NONNEGATIVE
+        case "floordiv" if args[1] is Sign.POSITIVE:
+            return min(args[0], Sign.NONNEGATIVE)
         case "sqrt":
             return args[0] if args[0] >= Sign.NONNEGATIVE else Sign.NOT_FINITE
         case "rsqrt":

@@ -37,7 +37,9 @@ from tensorlang.rewrite.scans import open_prefixes, scans
 from tensorlang.rewrite.selections import selections
 from tensorlang.rewrite.separable import separable
 from tensorlang.rewrite.symmetric import once, vanishing
+from tensorlang.rewrite.tables import tables
 from tensorlang.rewrite.toeplitz import toeplitz
+from tensorlang.rewrite.turned import share_turned
 
 _MOST_PASSES = 4
 
@@ -48,6 +50,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("fold", fold_products, "numbers and sums over one cell leave products"),
         Row("fold", fold_reductions, "a reduction over one cell is that cell"),
         Row("views", fold_views, "copies hide what is read"),
+        Row("common", share_turned, "who reads a value counts below, in whatever order of axes"),
         Row("merges", through_merges, "a merged axis hides the factors behind it"),
         Row("merges", split_weights, "an index over a merged axis hides them too"),
         Row("scalars", sink_scalars, "what scales a product is a factor of it"),
@@ -74,8 +77,10 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("selections", selections, "after orders are known, and gathers formed"),
         Row("quadrature", quadrature, "late: as a constant it would be multiplied out again"),
         Row("blocks", blocks, "what selections leave, on the whole product"),
+        Row("common", share_turned, "after nodes have their last form"),
         Row("toeplitz", toeplitz, "late: a product with a spectrum is one that nothing else knows"),
         Row("common", share_parts, "after nodes have their last form"),
+        Row("tables", tables, "what no rule above looks into any more"),
         Row("fold", fold_scalars, "what selections leave"),
         Row("fold", fold_products, "what selections leave"),
         Row("views", fold_views, "what selections leave"),

@@ -315,17 +315,16 @@ def _Y_mask(rows: Tensor, sizes: list[int], tensors: list[Tensor]) -> Tensor:
     """Which keys the queries `rows` see."""
     (n,) = sizes
     n_range = torch.arange(n, device=rows.device)
-    mask_part = (
+    mask = (
         (rows[:, None, None] - 8 < n_range[:, None])
         & (n_range[:, None] <= rows[:, None, None])
         & (rows[:, None, None] - 4 < n_range)
         & (n_range <= rows[:, None, None])
     )
-    mask = mask_part
     return mask.flatten(1)
 
 
-_Y_attention = _attention_in_blocks("tensorlang_4d7ce4accdd8::Y_attention", _Y_mask)
+_Y_attention = _attention_in_blocks("tensorlang_73e561f2ca6c::Y_attention", _Y_mask)
 
 
 LAYERS = {

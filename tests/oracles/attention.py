@@ -40,6 +40,27 @@ def cross_attention(P: Params, H: Hypers, X: Tensor, M: Tensor, keep: Tensor) ->
     return heads_of(P, X, M, keep[:, None, :].expand(-1, X.shape[1], -1))
 
 
+def grouped_query_attention(P: Params, H: Hypers, X: Tensor) -> Tensor:
+    """One head at a time; rotary positions as turns of complex numbers."""
+
+    def turned(x: Tensor) -> Tensor:
+        n, half = x.shape[-2], x.shape[-1] // 2
+        rates = 10000.0 ** (-torch.arange(half, dtype=x.dtype) / half)
+        turns = torch.polar(torch.ones(n, half, dtype=x.dtype), torch.arange(n)[:, None] * rates)
+        pairs = torch.complex(x[..., :half], x[..., half:]) * turns
+        return torch.cat((pairs.real, pairs.imag), -1)
+
+    out = torch.zeros_like(X)
+    keep = torch.ones(X.shape[-2], X.shape[-2], dtype=torch.bool).tril()
+    for g in range(P["Wk"].shape[1]):
+        k, v = turned(X @ P["Wk"][:, g]), X @ P["Wv"][:, g]
+        for q in range(P["Wq"].shape[2]):
+            scores = turned(X @ P["Wq"][:, g, q]) @ k.mT / math.sqrt(k.shape[-1])
+            weights = torch.softmax(scores.masked_fill(~keep, -math.inf), -1)
+            out = out + weights @ v @ P["Wo"][g, q]
+    return out
+
+
 def axial_block(P: Params, H: Hypers, X: Tensor, prefix: str = "") -> Tensor:
     """X[b, x, y, d]: along y, then along x."""
     rows = self_attention(P, {}, rmsnorm(X, P[prefix + "g1"]), prefix + "rows.")

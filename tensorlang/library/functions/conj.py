@@ -13,8 +13,7 @@ ROW = Function(
     dtype=signature.field,
     numpy=np.conj,
     derivative=(None,),
-    # torch.conj is a view, and torch.imag of a conjugated view has no vmap, torch.complex's gradient
-    # included
+    # torch.conj is a view; torch.imag of it has no vmap, nor has the gradient of torch.complex
     torch="torch.conj_physical({0})",
     triton=None,
     doc="Complex conjugate",
