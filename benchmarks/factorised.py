@@ -1,7 +1,8 @@
 """Factorised weights [1024, 1024] in the best of their forms: `python -m benchmarks.factorised`.
 
-Each against its forms written by hand; beside them the form chosen and the seconds predicted.
-`--ranks 8,64 --batches 16,1024 --kinds cp,tt --rounds 20` narrows the grid.
+Each against its forms written by hand as modules, the ways of tensorly-torch and nn.Linear; beside
+them the form chosen and the seconds predicted. In eval() what is made of weights alone is kept.
+`--ranks 8,64 --batches 16,1024 --kinds cp,tt --modes forward --rounds 20` narrows the grid.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import tensorlang as tl
-from benchmarks.timing import agree, devices, race, save
+from benchmarks.timing import agree, devices, race, save, with_backward
 from tensorlang.explanation import explain
 from tensorlang.explanation.seconds import priced
 
@@ -47,6 +48,14 @@ SIZES = {
     "tucker": "i = 32, j = 32, k = 32, l = 32, a = rank, b = rank, c = rank, d = rank",
     "tt": "i = 32, j = 32, k = 32, l = 32, r = rank",
 }
+NETWORKS = {
+    "lowrank": ("zi,ir,ro->zo", "ir,ro->io"),
+    "cp": ("zij,ir,jr,kr,lr->zkl", "ir,jr,kr,lr->ijkl"),
+    "tucker": ("zij,ia,jb,kc,ld,abcd->zkl", "ia,jb,kc,ld,abcd->ijkl"),
+    "tt": ("zij,ikr,rjl->zkl", "ikr,rjl->ijkl"),
+}
+"""How tensorly-torch computes them: one einsum of all factors, or the weight by one."""
+MODES = ("forward", "forward + backward", "eval")
 RANKS = (8, 16, 64, 256)
 BATCHES = (1, 16, 256, 1024, 4096)
 Forms = Mapping[str, Callable[[], Tensor]]
@@ -115,18 +124,53 @@ def by_hand(kind: str, x: Tensor, p: Mapping[str, Tensor]) -> Forms:
     return {"chain": right_first, "chain, left first": left_first, "weight": lambda: x @ weight()}
 
 
+class Hand(nn.Module):
+    """A form written by hand, over the parameters of our layer."""
+
+    def __init__(self, kind: str, form: str, layer: nn.Module) -> None:
+        super().__init__()
+        self.kind, self.form = kind, form
+        for name, param in layer.named_parameters():
+            self.register_parameter(name, param)
+
+    def forward(self, x: Tensor) -> Tensor:
+        params = {name: param for name, param in self._parameters.items() if param is not None}
+        return by_hand(self.kind, x, params)[self.form]()
+
+
+def tensorly(kind: str, x: Tensor, layer: nn.Module) -> Forms:
+    """Both implementations of tensorly-torch, without its bookkeeping."""
+    every, weight = NETWORKS[kind]
+    factors = list(dict(layer.named_parameters()).values())
+    grid = x.view(len(x), 32, 32) if kind != "lowrank" else x
+    return {
+        "tensorly-torch, factorised": lambda: torch.einsum(every, grid, *factors).flatten(1),
+        "tensorly-torch, reconstructed": lambda: (
+            x @ torch.einsum(weight, *factors).reshape(1024, -1)
+        ),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One point of the grid: seconds of ours and of the best form by hand."""
+    """One point of the grid: seconds of ours, of the best form by hand, and of others."""
 
     kind: str
     rank: int
     batch: int
+    mode: str
     form: str
     predicted: float
     ours: float
     hand: str
     best: float
+    tensorly: float
+    dense: float
+
+    @property
+    def aim(self) -> float:
+        """The best form by hand; in eval() the dense layer where that is faster."""
+        return min(self.best, self.dense) if self.mode == "eval" else self.best
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +179,29 @@ class Grid:
     rounds: int
 
     def text(self) -> str:
-        head = "| weight | rank | batch | form | predicted ms | ms | best by hand | ms | ratio |"
-        lines = [head, "|" + "---|" * 9]
+        heads = ("weight", "rank", "batch", "mode", "form", "predicted ms", "ms", "best by hand")
+        heads += ("ms", "ours / it", "tensorly-torch / ours", "ours / nn.Linear")
+        lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         for row in self.rows:
             lines.append(
-                f"| {row.kind} | {row.rank} | {row.batch} | `{row.form}` "
+                f"| {row.kind} | {row.rank} | {row.batch} | {row.mode} | `{row.form}` "
                 f"| {row.predicted * 1e3:.3f} | {row.ours * 1e3:.3f} | {row.hand} "
-                f"| {row.best * 1e3:.3f} | {row.ours / row.best:.2f} |"
+                f"| {row.best * 1e3:.3f} | {row.ours / row.best:.2f} "
+                f"| {row.tensorly / row.ours:.1f} | {row.ours / row.dense:.2f} |"
             )
-        far = sum(row.ours > 1.1 * row.best for row in self.rows)
-        worst = max(row.ours / row.best for row in self.rows)
+        far = sum(row.ours > 1.1 * row.aim for row in self.rows)
+        worst = max(row.ours / row.aim for row in self.rows)
         lines.append(f"\n{far} of {len(self.rows)} points beyond 1.1; worst {worst:.2f}.")
         return "\n".join([*lines, "", f"{self.rounds} interleaved rounds."])
 
 
 def measure(
-    kind: str, rank: int, batches: Sequence[int], device: torch.device, rounds: int
+    kind: str,
+    rank: int,
+    batches: Sequence[int],
+    modes: Sequence[str],
+    device: torch.device,
+    rounds: int,
 ) -> list[Row]:
     """One layer, planned once, at several batch sizes."""
     text = f"layer Weight(rank = {rank}):\n    dim {SIZES[kind]}{EQUATIONS[kind]}\n"
@@ -158,31 +209,61 @@ def measure(
         path = Path(folder) / "weight.tl"
         path.write_text(text)
         layer = tl.load(str(path)).Weight(rank=rank).to(device)
+    dense = nn.Linear(1024, 1024, bias=False, device=device)
     out = []
-    for batch in batches:
-        x = torch.randn(batch, 1024, device=device)
-        params = dict(layer.named_parameters())
-        calls: dict[str, Callable[[], Tensor]] = {"tensorlang": functools.partial(layer, x)}
-        calls |= by_hand(kind, x, params)
+    for batch, mode in itertools.product(batches, modes):
+        x = torch.randn(batch, 1024, device=device, requires_grad=mode == "forward + backward")
+        layer.train(mode != "eval")
+        ways: dict[str, Callable[[], Tensor]] = {"tensorlang": functools.partial(layer, x)}
+        forms = [
+            Hand(kind, form, layer) for form in by_hand(kind, x, dict(layer.named_parameters()))
+        ]
+        ways |= {hand.form: functools.partial(hand, x) for hand in forms}
+        ways |= tensorly(kind, x, layer)
         with torch.no_grad():
-            agree(calls, 1e-3)
-            medians = race(f"{kind} {rank} {batch}", calls, rounds).medians
+            agree(ways, 1e-3)
+        ways["nn.Linear"] = functools.partial(dense, x)
+        medians = _race(ways, mode, x, layer, dense, rounds)
         told = explain(layer, X=(batch, 1024))
         form = "; ".join(c.tree for c in told.contractions if c.factors > 2) or "one step"
-        hand = min((name for name in medians if name != "tensorlang"), key=medians.__getitem__)
+        best = min((hand.form for hand in forms), key=medians.__getitem__)
+        others = [medians[name] for name in medians if name.startswith("tensorly-torch")]
+        predicted = math.fsum(seconds for _, seconds in priced(told))
         out.append(
             Row(
-                kind,
-                rank,
-                batch,
-                form,
-                math.fsum(seconds for _, seconds in priced(told)),
-                medians["tensorlang"],
-                hand,
-                medians[hand],
+                kind=kind,
+                rank=rank,
+                batch=batch,
+                mode=mode,
+                form=form,
+                predicted=predicted,
+                ours=medians["tensorlang"],
+                hand=best,
+                best=medians[best],
+                tensorly=min(others),
+                dense=medians["nn.Linear"],
             )
         )
     return out
+
+
+def _race(
+    ways: Mapping[str, Callable[[], Tensor]],
+    mode: str,
+    x: Tensor,
+    layer: nn.Module,
+    dense: nn.Module,
+    rounds: int,
+) -> Mapping[str, float]:
+    if mode != "forward + backward":
+        with torch.no_grad():
+            return race(mode, ways, rounds).medians
+    ours, theirs = [x, *layer.parameters()], [x, *dense.parameters()]
+    both = {
+        name: with_backward(way, theirs if name == "nn.Linear" else ours)
+        for name, way in ways.items()
+    }
+    return race(mode, both, rounds).medians
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -190,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ranks", default=",".join(map(str, RANKS)))
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
     parser.add_argument("--kinds", default=",".join(EQUATIONS))
+    parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--print", action="store_true", help="save nothing")
     asked = parser.parse_args(arguments)
@@ -200,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for kind, rank in itertools.product(asked.kinds.split(","), ranks):
             if kind == "tucker" and rank > 32:
                 continue  # a core beyond the dense weight
-            rows += measure(kind, rank, batches, device, asked.rounds)
+            rows += measure(kind, rank, batches, asked.modes.split(","), device, asked.rounds)
         if asked.print:
             print(Grid(rows, asked.rounds).text())
         else:

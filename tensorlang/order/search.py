@@ -11,6 +11,7 @@ from opt_einsum.paths import DynamicProgramming, greedy
 
 from tensorlang.options import Options
 from tensorlang.order.grid import Point
+from tensorlang.order.line import along_a_line
 from tensorlang.order.prices import Cells, Prices, peak
 from tensorlang.order.profile import PROFILES, Profile, profile_of
 from tensorlang.order.refine import refine
@@ -21,6 +22,7 @@ _MOST_EXACT = 7  # … for which dynamic programming under our own cost is quick
 _MOST_DP = 8  # … for opt_einsum's with outer products
 _MOST_CONNECTED = 16  # … for it without, where the tensors form a sparse network
 _MOST_SPLITS = 4000  # of a network that is searched so
+_MOST_LINE = 64  # … for the search along a line
 _MOST_REFINED = 3  # trees that are improved
 
 Path = Sequence[tuple[int, ...]]
@@ -48,6 +50,8 @@ def candidates(
     if finder == "cotengra" and thorough:
         found[tree_of(_cotengra(product, dict(sizes)), count)] = None
     assert found, product
+    if thorough and _MOST_EXACT < count <= _MOST_LINE:
+        found[along_a_line(product, Prices(sizes, profile))] = None
     if thorough:
         found.update(dict.fromkeys(_refined(product, list(found), sizes, profile)))
     return list(found)
