@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_factors_of_low_rank_are_used_although_a_weight_could_be_kept(tmp_path: 
 
 def test_the_same_trees_at_other_sizes_are_two_bounds_of_one_regime(tmp_path: Path) -> None:
     path = written(tmp_path, TRAIN)
-    compiled = tl.compile(path, bind={"a": 32, "r": 8})
+    compiled = tl.compile(path, bind={"a": 16, "r": 6})
     first, _ = region(compiled).regimes
     assert first.kept is None and first.when(kept=True) != first.thresholds
     assert " if kept else " in compiled.source and compiled.source.count("def _weights") == 1
@@ -117,6 +118,20 @@ def test_trees_for_kept_operands_multiply_them_first() -> None:
     assert kept_trees(product, frozenset((3,)), sizes, PROFILES["cpu"]) == []
 
 
+def test_a_kept_weight_lies_as_its_reader_wants_it(tmp_path: Path) -> None:
+    layer = tl.load(written(tmp_path, TRAIN)).L(a=8, r=60).eval()
+    x = torch.randn(3, 64)
+    with torch.no_grad():
+        layer(x)
+        emitted = next(c for c in type(layer).__mro__ if "_weights" in vars(c))
+        weight = layer._weights()
+    assert weight.is_contiguous() and weight.shape == (8, 8, 8, 8)
+    (line,) = (
+        line for line in inspect.getsource(emitted.forward).splitlines() if "F.linear(X" in line
+    )
+    assert "permute" not in line and "transpose" not in line and ".mT" not in line
+
+
 # --- what runs ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("shape", [(1,), (3,), (0,), (127,), (128,), (131,), (2, 5)])
 @pytest.mark.parametrize("form", ["lowrank(rank = r)", "tucker(ranks = [r, r])"])
@@ -136,9 +151,9 @@ def test_every_call_gives_the_same(
 
 
 def test_trains_whose_bounds_differ_give_the_same(tmp_path: Path) -> None:
-    layer = tl.load(written(tmp_path, TRAIN)).L(a=32, r=8, dtype=torch.float64)
+    layer = tl.load(written(tmp_path, TRAIN)).L(a=16, r=6, dtype=torch.float64)
     for n in (1, 31, 32, 127, 128):
-        x = torch.randn(n, 1024, dtype=torch.float64)
+        x = torch.randn(n, 256, dtype=torch.float64)
         want = layer.train()(x)
         with torch.no_grad():
             torch.testing.assert_close(layer.eval()(x), want)

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import assert_never
 
@@ -380,7 +380,8 @@ class _Steps:
         printer = _Steps(self.method, self.plan, inner)
         printer.infinite = self.infinite
         printer.steps(found, [step.out for step in results])
-        texts = [inner.values[step.out].text for step in results]
+        laid = [_laid_out(inner.values[step.out]) for step in results]
+        texts = [value.text for value in laid]
         inner.line(f"return {', '.join(texts)}")
         kind = "Tensor" if len(results) == 1 else f"tuple[{', '.join(['Tensor'] * len(results))}]"
         self.methods += [
@@ -390,10 +391,9 @@ class _Steps:
             "",
         ]
         fresh = []
-        for step in results:
+        for step, value in zip(results, laid, strict=True):
             fresh.append(self.body.results.get(step.out) or self.body.names.fresh(step.name))
-            value = inner.values[step.out]
-            self.body.values[step.out] = Value(fresh[-1], value.shape, value.memory, value.dtype)
+            self.body.values[step.out] = replace(value, text=fresh[-1], joined=None)
             self.body.source_names.setdefault(step.out, step.name)
         reads = _tuple(self.body.values[slot].text for slot in params)
         kept = self.method.file.require("_kept")
@@ -606,3 +606,11 @@ def _spans(step: AnyStep) -> tuple[Span, ...]:
 def _tuple(texts: Iterable[str]) -> str:
     parts = list(texts)
     return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
+def _laid_out(value: Value) -> Value:
+    """A value that is kept, in memory as its axes are: matrices are read either way."""
+    axes = tuple(range(value.rank))
+    if value.memory == axes or value.rank < 3:
+        return value
+    return replace(value, text=f"{value.text}.contiguous()", memory=axes)

@@ -12,6 +12,7 @@ from tensorlang.order.profile import Profile
 from tensorlang.order.trees import Indices, Pair, Product, Tree, pairs
 
 ITEM = 4.0
+_CALLS = 1000  # that share what is kept
 
 
 def mask(indices: Indices) -> int:
@@ -76,7 +77,7 @@ class Prices:
     def tree(self, product: Product, tree: Tree, kept: frozenset[int] = frozenset()) -> float:
         """Seconds of a tree; of a pass where there is but one operand.
 
-        What is made of the operands `kept` alone is there already; to look it up is a call.
+        What is made of the operands `kept` alone is done once for many calls; each looks it up.
         """
         if len(product.operands) < 2:
             cells = self.volume(mask(product.output))
@@ -84,7 +85,9 @@ class Prices:
             return self.profile.stream(ITEM * cells)
         steps = list(pairs(product, tree))
         there = _there(steps, kept, len(product.operands))
-        priced = sum(self.pair(pair) for k, pair in enumerate(steps) if k not in there)
+        priced = sum(
+            self.pair(pair) / (_CALLS if k in there else 1) for k, pair in enumerate(steps)
+        )
         looked_up = self.profile.launch if there else 0.0
         return priced + looked_up + self._copies(product, steps, there)
 

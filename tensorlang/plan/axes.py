@@ -6,7 +6,7 @@ the back; then every step takes the order that its kind leaves, free choices goi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tensorlang.dtype import Dtype
@@ -49,13 +49,17 @@ def in_memory(
     steps: Sequence[AnyStep],
     fixed: Iterable[Slot],
     shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]],
+    weights: Collection[Slot] = (),
 ) -> tuple[list[AnyStep], Shapes]:
-    """The same steps with the axes of every value in the order chosen, and their shapes."""
+    """The same steps with the axes of every value in the order chosen, and their shapes.
+
+    `weights` are kept for many calls: they lie as their readers want them, if that takes a copy.
+    """
     kept = set(fixed)
     for step in steps:
         if isinstance(step, Step) and isinstance(step.node.op, Merge):
             kept.add(step.node.reads[0].node)
-    layout = _Layout(kept, shapes)
+    layout = _Layout(kept, shapes, frozenset(weights))
     layout.wish(steps)
     out = [layout.place(step) for step in steps]
     placed: Shapes = {}
@@ -84,6 +88,7 @@ def between(order: Sequence[int], node: Node) -> tuple[Order, Order] | None:
 class _Layout:
     fixed: set[Slot]
     shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]]
+    weights: frozenset[Slot]
     wishes: dict[Slot, Order] = field(default_factory=dict)
     inner: dict[Slot, frozenset[int]] = field(default_factory=dict)  # summed by who wishes
     orders: dict[Slot, Order] = field(default_factory=dict)
@@ -159,6 +164,8 @@ class _Layout:
         declared = tuple(range(node.rank))
         if out in self.fixed:
             return declared
+        if out in self.weights and isinstance(node.op, Contract | Pointwise):
+            return self.wishes.get(out, declared)
         match node.op:
             case Contract() if len(node.reads) == 2 and node.bound:
                 return self._product(out, node)

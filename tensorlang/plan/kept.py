@@ -29,8 +29,9 @@ def chosen_regimes(
     """Regimes of calls that keep what is made of parameters alone, and of those that don't."""
     made = regimes(names, [replace(p, kept=frozenset()) for p in problems], options)
     kept = made
-    if any(len(problem.kept) > 1 for problem in problems):
-        kept = regimes(names, problems, options)
+    mixed = [_mixed(problem) for problem in problems]
+    if any(len(problem.kept) > 1 for problem in mixed):
+        kept = regimes(names, mixed, options)
     if kept == made:
         return [(When(thresholds), trees) for thresholds, trees in made]
     if len(kept) == len(made) == 2 and kept[0][1] == made[1][1]:
@@ -50,6 +51,12 @@ def chosen_regimes(
         if kept[-1][1] == made[0][1]:
             kept = kept[:-1]
     return [*((When(t, True), trees) for t, trees in kept), *((When(t), x) for t, x in made)]
+
+
+def _mixed(problem: Problem) -> Problem:
+    """What is kept as a whole is formed as in training."""
+    whole = len(problem.kept) == len(problem.product.operands)
+    return replace(problem, kept=frozenset()) if whole else problem
 
 
 def _turned(two: list[Choice]) -> list[Choice]:

@@ -406,7 +406,9 @@ def _regime(
     steps = merge_projections(builder.steps, params, builder.shapes, profile, point)
     steps = needed(steps, outputs)
     fixed = (*(draft.slots[node] for node in _leaves(graph, list(draft.slots))), *outputs)
-    steps, shapes = in_memory(steps, fixed, builder.shapes)
+    weights = {step.out for step in weights_of(graph, draft.slots, steps)}
+    read = {slot for step in steps if not weights.intersection(made(step)) for slot in used(step)}
+    steps, shapes = in_memory(steps, fixed, builder.shapes, weights & read)
     sizes = {slot: shape for slot, (shape, _) in shapes.items()}
     return expected(graph, draft.slots, steps, shapes, when, point), sizes
 
