@@ -213,8 +213,11 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
 
     def attend(q, k, v, tensors, sizes, scale):
         cuda = torch.backends.cuda  # whose switches are for every device
-        fused = cuda.flash_sdp_enabled() or cuda.mem_efficient_sdp_enabled()
-        if fused or torch.compiler.is_compiling():
+        if (
+            torch.compiler.is_compiling()
+            or cuda.flash_sdp_enabled()
+            or cuda.mem_efficient_sdp_enabled()
+        ):
             return forward(q, k, v, tensors, sizes, scale)[0]
         masks = [(rows, allowed(rows, sizes, tensors)) for rows in blocks(q, k)]
         attended = F.scaled_dot_product_attention
@@ -249,7 +252,7 @@ def _Y_attended_mask(rows: Tensor, sizes: list[int], tensors: list[Tensor]) -> T
 
 
 _Y_attended_attention = _attention_in_blocks(
-    "tensorlang_5d74cf171db7::Y_attended_attention", _Y_attended_mask
+    "tensorlang_af66bc8a402f::Y_attended_attention", _Y_attended_mask
 )
 
 
