@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,22 @@ def test_shipped_configurations(arch: str, precision: str) -> None:
         for condition in (None, WINDOW):
             jobs += _jobs(arch, precision, width, condition)
     _fit(compiled(jobs))
+
+
+NUMBER = """
+layer Number(d = 3):
+    input X[n, d], s
+    output Y[n, d] = tanh(X * s) * sigmoid(X + s)
+"""
+
+
+@pytest.mark.parametrize("precision", ["half", "float", "double"])
+def test_a_gradient_of_one_number_summed_over_rows(tmp_path: Path, precision: str) -> None:
+    path = tmp_path / "number.tl"
+    path.write_text(NUMBER)
+    reports = check(tl.compile(path, target="triton").source, "sm_90", precision)
+    assert len(reports) == 2
+    _fit(reports)
 
 
 def test_an_unknown_chip_is_refused() -> None:

@@ -188,7 +188,10 @@ class _Printer:
     def statement(self, stmt: Stmt) -> None:
         match stmt:
             case Let(name, value):
-                self.emit(f"{name} = {_bare(self.expr(value))}")
+                text = self.expr(value)
+                if isinstance(value, Const) and not value.axes and value.dtype is DType.ACCUMULATE:
+                    text = f"tl.full((), {text}, {_DTYPE[value.dtype]})"  # a loop may rebind it
+                self.emit(f"{name} = {_bare(text)}")
                 self.types.names[name] = self.types.of(value)
             case For(axis=name, lo=lo, hi=hi, body=body):
                 axis = self.kernel.axis(name)

@@ -1,4 +1,4 @@
-"""What PyTorch asks of a module beside its values: vmap, tracing, export, second derivatives.
+"""What is asked of a module beside its values: vmap, tracing, export, second derivatives, kernels.
 
 A module is compared with itself here: called sample by sample, untraced, by difference quotients.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -173,11 +174,24 @@ def curved(module: torch.nn.Module, case: Case, _: Draw, rng: np.random.Generato
         raise Mismatch("curvature", f"{float(second):.9g}, by difference quotients {want:.9g}")
 
 
+# --- kernels -------------------------------------------------------------------------------------
+def built(module: torch.nn.Module, case: Case, _: Draw, rng: np.random.Generator) -> None:
+    """The kernels compile for a GPU that is not here, in one of the precisions."""
+    from tensorlang.backends.triton.check import check
+
+    compiled: Any = type(module)
+    precision = ["half", "float", "double"][int(rng.integers(3))]
+    for report in check(compiled._compiled.source, "sm_90", precision):
+        if report.error:
+            raise Mismatch("kernel", f"{report.name} in {precision}: {report.error}")
+
+
 CHECKS: Mapping[str, Check] = {
     "vmap": Check(0.1, vmap),
     "traced": Check(0.01, traced),
     "exported": Check(0.02, exported),
     "curved": Check(0.1, curved),
+    "built": Check(0.01, built),
 }
 
 
