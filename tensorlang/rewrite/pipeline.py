@@ -14,6 +14,7 @@ from tensorlang.rewrite.blocks import blocks
 from tensorlang.rewrite.common import share_parts
 from tensorlang.rewrite.constants import fold_constants
 from tensorlang.rewrite.deltas import deltas, open_deltas
+from tensorlang.rewrite.dft import dft
 from tensorlang.rewrite.diagonals import diagonals
 from tensorlang.rewrite.distribute import distribute
 from tensorlang.rewrite.engine import Applied, Row, apply
@@ -29,6 +30,7 @@ from tensorlang.rewrite.fold import (
 )
 from tensorlang.rewrite.gathers import form_gathers
 from tensorlang.rewrite.hoist import hoist
+from tensorlang.rewrite.kronecker import kronecker
 from tensorlang.rewrite.merges import split_weights, through_merges
 from tensorlang.rewrite.pool import pool, unit_rows
 from tensorlang.rewrite.quadrature import quadrature
@@ -78,6 +80,8 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("quadrature", quadrature, "late: as a constant it would be multiplied out again"),
         Row("blocks", blocks, "what selections leave, on the whole product"),
         Row("common", share_turned, "after nodes have their last form"),
+        Row("dft", dft, "a constant that nothing above has taken apart"),
+        Row("kronecker", kronecker, "a constant that nothing above has taken apart"),
         Row("toeplitz", toeplitz, "late: a product with a spectrum is one that nothing else knows"),
         Row("common", share_parts, "after nodes have their last form"),
         Row("tables", tables, "what no rule above looks into any more"),

@@ -88,14 +88,21 @@ def _is_whole(along: Affine, axis: Size, cells: Size) -> bool:
 def spectrum(line: Read, node: Node, cells: Size, site: Site) -> Read:
     """The Fourier transform of a read along its last index, which the modes take the place of."""
     dtype = site.node(line.node).dtype
+    op = TransformOp.RFFT if dtype is Dtype.REAL else TransformOp.FFT
+    return transform(line, op, _modes(cells, dtype), node, cells, Dtype.COMPLEX, site)
+
+
+def transform(
+    line: Read, op: TransformOp, target: Size, node: Node, cells: Size, dtype: Dtype, site: Site
+) -> Read:
+    """A transform of a read along its last index, without factors: to so many cells."""
     axes = read_indices(line)[:-1]
     local = {i: place for place, i in enumerate(axes)}
-    sizes = tuple(node.sizes[i] for i in axes)
     rank = len(axes) + 1
-    real = dtype is Dtype.REAL
-    op = Transform(TransformOp.RFFT if real else TransformOp.FFT, (rank,), (len(axes),))
+    norm = "forward" if op is TransformOp.IFFT else "backward"
     read = Read(line.node, (*(At(local[i]) for i in axes), At(rank)))
-    made = Node(op, (read,), (*sizes, _modes(cells, dtype), cells), rank, Dtype.COMPLEX)
+    sizes = (*(node.sizes[i] for i in axes), target, cells)
+    made = Node(Transform(op, (rank,), (rank - 1,), norm), (read,), sizes, rank, dtype)
     return Read(site.add(made), line.subscripts)
 
 
@@ -140,6 +147,19 @@ def at_index(line: Read, index: int, start: Size, size: Size, cells: Size) -> Re
     else:
         last = Affine(((index, 1),), start, Boundary.INSIDE)
     return replace(line, subscripts=(*line.subscripts[:-1], last))
+
+
+def without(node: Node, index: int, reads: tuple[Read, ...]) -> Node:
+    """The product of these reads, which lack a summed index."""
+    left = [i for i in range(len(node.sizes)) if i != index]
+    place = {i: new for new, i in enumerate(left)}
+    return Node(
+        node.op,
+        tuple(rename_read(read, place) for read in reads),
+        tuple(node.sizes[i] for i in left),
+        node.rank,
+        node.dtype,
+    )
 
 
 # --- prices --------------------------------------------------------------------------------------

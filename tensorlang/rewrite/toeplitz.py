@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from tensorlang.check.program import Boundary
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import Affine, At, Contract, Node, Read, Semiring
-from tensorlang.ir.reads import read_indices, rename_read
+from tensorlang.ir.reads import read_indices
 from tensorlang.order.grid import Point, number
 from tensorlang.rewrite import spectra
 from tensorlang.rewrite.engine import Site
@@ -142,7 +142,7 @@ def _by_spectra(node: Node, band: _Band, site: Site) -> Node | None:
         first = spectra.conjugate(first, site)
     signal = spectra.multiplied((first, second), axes, line.cells, node, site)
     made = spectra.at_index(signal, band.i, line.start, sizes[band.i], line.cells)
-    return _without(node, band.j, (made, *extras))
+    return spectra.without(node, band.j, (made, *extras))
 
 
 def _line(node: Node, band: _Band, site: Site) -> _Line:
@@ -221,16 +221,3 @@ def _by_windows(node: Node, band: _Band, site: Site) -> Node | None:
 
 def _rest(read: Read, band: _Band) -> list[int]:
     return [i for i in dict.fromkeys(read_indices(read)) if i not in (band.i, band.j)]
-
-
-def _without(node: Node, index: int, reads: tuple[Read, ...]) -> Node:
-    """The product of these reads, which lack a summed index."""
-    left = [i for i in range(len(node.sizes)) if i != index]
-    place = {i: new for new, i in enumerate(left)}
-    return Node(
-        node.op,
-        tuple(rename_read(read, place) for read in reads),
-        tuple(node.sizes[i] for i in left),
-        node.rank,
-        node.dtype,
-    )
