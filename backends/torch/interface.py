@@ -150,7 +150,8 @@ class Interface:
         name = quoted(f"{self.program.layer}: {given.name}[{_plain_axes(given.axes)}]")
         wanted = _tuple([_wanted(part) for part in expected])
         check = f"{function}({name}, {self.variables[number]}.shape, {wanted})"
-        return [*_if(self._differs(number, expected)), f"    {check}"]
+        tests = self._differs(number, expected)
+        return [*_if(tests), f"    {check}"] if tests else []  # any shape is that of a batch
 
     def _differs(self, number: int, expected: Sequence[tuple[str, str] | None]) -> list[str]:
         """Quick tests whether a shape may be wrong; `_check_shape` says how."""

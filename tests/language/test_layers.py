@@ -29,25 +29,14 @@ def test_several_outputs_bound_to_several_axes() -> None:
         PAIR
         + """
 layer L(d = 3):
-    input X[b, x, y, d], V[y, x]
-    sub f = Pair(d), g = Pair(d = |x|, o = 4)
-""".replace(", g = Pair(d = |x|, o = 4)", "")
-        + """
+    input X[b, x, y, d]
+    sub f = Pair(d)
     A[o, b, x, y], S[x, b], G[y, y', x, b] = f[n = y](X)
     B[b, x, y, o], T[y, b], H[b, y, x, x'] = f[n = x](X)
-    C[p, y], c, K[y, y'] = f[n = y, d = x, o = p](V)
     output U[b, x, y, o] = A + B
-    output W[x, b] = S[x, b] + T[y, b] * y + c
-    output Q[b] = sum[y', x'](G[y, y', x, b] * H[b, y, x, x']) * K[y', y]
-    output R[p, y] = C
+    output W[x, b] = S[x, b] + T[y, b] * y
+    output Q[b] = sum[y', x'](G[y, y', x, b] * H[b, y, x, x'])
 """
-    )
-    text = (
-        text.replace("    C[p, y], c, K[y, y'] = f[n = y, d = x, o = p](V)\n", "")
-        .replace(" + c\n", "\n")
-        .replace(" * K[y', y]", "")
-        .replace("    output R[p, y] = C\n", "")
-        .replace(", V[y, x]", "")
     )
 
     def want(x: Tensor, p: dict[str, Tensor]) -> Any:
@@ -57,9 +46,7 @@ layer L(d = 3):
         s, t = x.sum((2, 3)).T, x.sum((1, 3)).T
         return (
             2 * a,
-            s + t.T @ torch.arange(x.shape[2]).double()
-            if False
-            else s + (t * torch.arange(x.shape[2])[:, None]).sum(0),
+            s + (t * torch.arange(x.shape[2])[:, None]).sum(0),
             torch.einsum("yzxb,byxw->b", g, h),
         )
 
@@ -79,10 +66,11 @@ layer Middle(d):
     output Y[m, ..., d] = f[n = m](X) + X
 layer L(d = 3):
     input X[x, y, d, z]
-    sub f = Middle(d), g[2] = Middle(d)
+    sub f = Middle(d)
+    sub g[2] = Middle(d)
     output A[x, y, d, z] = f[m = x](X)
     output B[z, d, y, x] = f[m = z](g[m = y](X))
-""".replace(", g[2] = Middle(d)", "\n    sub g[2] = Middle(d)")
+"""
 
     def step(x: Tensor, w: Tensor) -> Tensor:  # along the third axis, whatever m is
         return torch.einsum("xyez,de->xydz", x, w) + x
@@ -98,23 +86,16 @@ layer L(d = 3):
 
 
 def test_a_stack_passes_further_inputs_to_every_stage() -> None:
-    text = (
-        """
+    text = """
 layer Stage(d):
-    input X[n, d], M[n, n'], s
+    input X[..., n, d], M[n, n'], s
     param W[d, d'] ~ normal
-    output Y[n, d] = M[n, n'] * X[n', d'] * W[d, d'] * s
+    output Y[..., n, d] = M[n, n'] * X[..., n', d'] * W[d, d'] * s
 layer L(d = 3, depth = 2):
     input X[b, t, d], M[t, t'], s
     sub f[depth] = Stage(d)
-    output Y[t, b, d] = 0 * b + f[n = t](X[0, t, d], M, s)
-""".replace("0 * b + f[n = t](X[0, t, d], M, s)", "f[n = t](X, M, s)")
-        .replace("input X[n, d]", "input X[..., n, d]")
-        .replace(
-            "output Y[n, d] = M[n, n'] * X[n', d']",
-            "output Y[..., n, d] = M[n, n'] * X[..., n', d']",
-        )
-    )
+    output Y[t, b, d] = f[n = t](X, M, s)
+"""
     s = torch.tensor(0.7).double()
 
     def want(x: Tensor, m: Tensor, s: Tensor, *p: dict[str, Tensor]) -> Tensor:
@@ -130,11 +111,11 @@ layer L(d = 3, depth = 2):
 
 def test_output_indices_are_renamed_or_keep_their_names() -> None:
     lin = "layer Lin(i, o):\n    input X[..., i]\n    param W[o, i] ~ normal\n    output Y[..., o] = X * W\n"
-    text = lin + (
-        "layer L(d = 3):\n    input X[n, d]\n    sub f = Lin(d, 4)\n    sub g = Lin(4, 5)\n"
+    text = (
+        lin + "layer L(d = 3):\n    input X[n, d]\n    sub f = Lin(d, 4)\n    sub g = Lin(4, 5)\n"
         "    H[n, k] = relu(f[i = d, o = k](X))\n    output Y[n, o] = g[i = k](H)\n"
-        "    output Z[o, n] = relu(g[i = k](H)) * 2 + g[i = o'](f[i = d](X)[n, o']) if n > 0 else 0\n"
-    ).replace(" + g[i = o'](f[i = d](X)[n, o']) if n > 0 else 0", " + n")
+        "    output Z[o, n] = relu(g[i = k](H)) * 2 + n\n"
+    )
 
     def want(x: Tensor, p: dict[str, Tensor]) -> Any:
         h = torch.relu(x @ p["f.W"].T)
@@ -204,7 +185,6 @@ def test_writing_into_an_output_leaves_module_and_input_alone() -> None:
         ("input X[n]; output Y[n] = X * 2; output Z[n] = Y", [warm(3)]),
     ):
         made = layer(text)
-        kept = [x.clone() for x in given]
         with torch.no_grad():
             first = made(*given)
             first = first if isinstance(first, tuple) else (first,)
@@ -215,7 +195,6 @@ def test_writing_into_an_output_leaves_module_and_input_alone() -> None:
         if "C[d]" in text or "n = 3" in text:  # what is the module's own must not change
             for a, b in zip(again, want, strict=True):
                 assert torch.equal(a, b), text
-        del kept
 
 
 def test_outputs_are_read_by_later_equations_and_use_is_not_transitive() -> None:
@@ -233,49 +212,34 @@ def test_outputs_are_read_by_later_equations_and_use_is_not_transitive() -> None
     assert got.tolist() == [9.0, 9.0]
     assert codes(text.replace("f, A", "f, A, g"), files=files) != []
     assert codes(text.replace("f(X) *", "g(X) *"), files=files) != []
-    assert (
-        codes(
-            'use "../a.tl": f\nlayer L():\n    output Y = 1\n', files={"../a.tl": "def f(x) = x\n"}
-        )
-        != []
-    )
+    above = 'use "../a.tl": f\nlayer L():\n    output Y = 1\n'
+    assert codes(above, files={"../a.tl": "def f(x) = x\n"}) != []
 
 
 def test_defs_are_hygienic() -> None:
     text = """
-def mix[n](x, w = 2) = sum[n'](x * n') if false else w * mean[n](x)
+def mix[n](x, w = 2) = w * mean[n](x)
 def twice(f) = f * 2
-def shadow[d](x) = sum[d'](x) if false else max[d](x)
-def outer(a, b) = twice(a) + twice(b) * X
 layer L():
     input X[n, d]
     Y[n] = mix[d](X, w = 3) + mix[d](X)
     output Z[n, d] = twice(X) + Y
 """
-    text = (
-        text.replace("def outer(a, b) = twice(a) + twice(b) * X\n", "")
-        .replace("sum[n'](x * n') if false else ", "")
-        .replace("sum[d'](x) if false else ", "")
-    )
     agree(text, [warm(2, 3)], lambda x: 2 * x + 5 * x.mean(1, keepdim=True))
     agree(
-        "def f[d](x) = sum[d'](x * d') \nlayer L():\n    input X[d, e]\n    output Y[e, d] = f[d](X[d', e]) * d\n".replace(
-            "f[d](X[d', e]) * d", "f[d](X) * 1"
-        )
-        if False
-        else "def gram[d](x) = sum[d](x * x)\nlayer L():\n    input X[d, e]\n    output Y[e, d] = gram[d](X) * d\n",
+        "def gram[d](x) = sum[d](x * x)\nlayer L():\n    input X[d, e]\n    output Y[e, d] = gram[d](X) * d\n",
         [warm(2, 3)],
         lambda x: (x * x).sum(0)[:, None] * torch.arange(2),
     )
-    assert codes("def f(x) = f(x)\nlayer L():\n    output Y = f(1)\n") != []
+    outer = "def outer(a) = a * X\nlayer L():\n    input X[n]\n    output Y[n] = outer(X)\n"
+    assert codes(outer) == ["E0223"]  # a def sees nothing of its callers
+    assert codes("def f(x) = f(x)\nlayer L():\n    output Y = f(1)\n") == ["E0221"]
 
 
 # --- hyperparameters -----------------------------------------------------------------------------
 def test_hyperparameters_of_every_type() -> None:
     text = (
-        "const O[w] = offsets; const G[i, j] = [[1, 0.5]]; input X[n]; dim m = len(offsets) + (2 if wide else 0)"
-        if False
-        else "const O[w] = offsets; input X[n]; output Y[n] = sum[w where O[w] <= n](X[n - O[w] else 0])"
+        "const O[w] = offsets; input X[n]; output Y[n] = sum[w where O[w] <= n](X[n - O[w] else 0])"
         " * scale + (1 if wide else 0) + |w| * n; output Z[n] = n - d if wide else d * 1"
     )
     hypers = 'd = 3, scale: float = 0.5, wide = true, offsets: list = [1, 2], mode = "a"'
@@ -317,7 +281,7 @@ def test_hyperparameters_of_every_type() -> None:
     ):
         with pytest.raises((tl.SpecError, TypeError)):
             made(**wrong)
-    for wrong in ({"d": None}, {"d": object()}, {"d": torch.ones(2)}, {"nope": 1}):
+    for wrong in ({"d": None}, {"d": object()}, {"d": 1j}, {"nope": 1}):
         with pytest.raises(TypeError):
             made(**wrong)
     assert made(d=np.int64(4))(torch.ones(2))[1].tolist() == [-4, -3]
@@ -393,11 +357,12 @@ def test_scatter(e: int, n: int) -> None:
         lambda x, m, d: torch.bincount(d, minlength=n),
         slopes=False,
     )
-    agree(
-        head + "output T[n = clamp(dst[e] - 1), u] += M",
-        inputs,
-        lambda x, m, d: added(x, m, (d - 1).clamp(0, max(n - 1, 0))),
-    ) if n else None
+    if n:
+        agree(
+            head + "output T[n = clamp(dst[e] - 1), u] += M",
+            inputs,
+            lambda x, m, d: added(x, m, (d - 1).clamp(0, n - 1)),
+        )
     agree(
         head + "output T[n = dst[e] - 1 else drop, u] += M",
         inputs,
@@ -498,7 +463,8 @@ def test_frozen_given_and_complex_params() -> None:
     other = spec(text).L()
     other.load_state_dict({"W": values})
     assert torch.equal(other(torch.ones(1, 3))[0], values.sum(1))
-    assert spec(text).L()(torch.ones(1, 3)).isnan().all()  # never a value that looks like one
+    with pytest.raises(ValueError, match="param W is ~ given and has no values yet"):
+        spec(text).L()(torch.ones(1, 3))
     with pytest.raises(ValueError, match="W"):
         spec(text).L(W=torch.ones(3, 2))
     agree(
