@@ -48,7 +48,7 @@ def third_order_einsum(q: Tensor, k1: Tensor, k2: Tensor, v1: Tensor, v2: Tensor
     return torch.einsum("...ijk,...jc,...kc->...ic", weights, v1, v2)
 
 
-def grassmann_loop(P: Params, h: Tensor, offsets: Sequence[int]) -> Tensor:
+def grassmann_loop(P: Params, h: Tensor, offsets: Sequence[int], norm: bool = True) -> Tensor:
     """The straightforward mixing: one projection for each offset, sums over valid offsets."""
     z = F.linear(h, P["Wz"], P["bz"])
     i, j = torch.triu_indices(z.shape[-1], z.shape[-1], 1, device=h.device)
@@ -59,7 +59,8 @@ def grassmann_loop(P: Params, h: Tensor, offsets: Sequence[int]) -> Tensor:
             continue
         here, there = z[..., offset:, :], z[..., :-offset, :]
         p = here[..., i] * there[..., j] - here[..., j] * there[..., i]
-        p = p / p.norm(dim=-1, keepdim=True).clamp_min(1e-8)
+        if norm:
+            p = p / p.norm(dim=-1, keepdim=True).clamp_min(1e-8)
         g = F.linear(p, P["Wp"], P["bp"])
         total = total + F.pad(g, (0, 0, offset, 0))
         count[offset:] += 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
+import tensorlang as tl
 from benchmarks import peers
+from benchmarks.grassmann import PLAIN
 from tests.oracles import attention, grassmann, third_order
 
 
@@ -38,3 +40,12 @@ def test_grassmann_peer() -> None:
     h = _draw(h=(2, 7, 6))["h"]
     want = grassmann.mixing(P, {"r": 4, "offsets": [1, 3, 9]}, h)
     torch.testing.assert_close(peers.grassmann_loop(P, h, [1, 3, 9]), want)
+
+
+def test_grassmann_peer_without_the_norm() -> None:
+    made = tl.load(PLAIN).PlainMixing(d=6, r=4, offsets=[1, 3, 9], dtype=torch.float64)
+    P = _draw(Wz=(4, 6), bz=(4,), Wp=(6, 6), bp=(6,))
+    made.load_state_dict(P)
+    h = _draw(h=(2, 7, 6))["h"]
+    torch.testing.assert_close(peers.grassmann_loop(P, h, [1, 3, 9], norm=False), made(h))
+    torch.testing.assert_close(torch.from_numpy(tl.reference(made)(h)), made(h).detach())

@@ -198,6 +198,27 @@ def test_a_value_that_others_read_is_not_taken_apart_for_little() -> None:
     assert "flatten" not in rules(applied)
 
 
+@pytest.mark.parametrize("size", (4, 300))
+def test_a_sum_of_squares_stays_one(size: int) -> None:
+    """Taken apart it could cancel: the norm of the cross product of near-parallel vectors would."""
+    graph = layer(
+        f"""
+        input X[n, r], Z[n, t, r], b[p]
+        dim r = {size}, p = 5
+        index i, j in r
+        param E[p, i, j], W[r, p] ~ kaiming
+        P[n, t, p] = E[p, i, j] * X[n, i] * Z[n, t, j]
+        output Y[n, t] = sqrt(sum[p](P^2)) + P[n, t, 0]
+        output U[n, t] = norm[p](X[n, r] * W[r, p] + b[p]) + t
+        output V[n, t] = norm[r](X[n, r] + Z[n, t, r])
+        """
+    )
+    out, applied = rewritten(graph)
+    assert not {"flatten", "hoist", "distribute"} & rules(applied)
+    reads = [out.node(k).reads for k in out.alive() if isinstance(out.node(k).op, Contract)]
+    assert sum(len(both) == 2 and both[0] == both[1] for both in reads) == 1
+
+
 def test_a_maximum_of_sums_is_not_flattened_into_a_sum() -> None:
     graph = layer(
         "input A[n, i], B[i, m]\nM[n, m] = max[i](A[n, i] + B[i, m])\noutput Y[n] = sum[m](M[n, m])"

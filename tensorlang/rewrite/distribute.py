@@ -13,6 +13,7 @@ from tensorlang.order.grid import Point, number
 from tensorlang.rewrite.apart import mentions, softmax_keys
 from tensorlang.rewrite.compose import scalar_indices
 from tensorlang.rewrite.engine import Site
+from tensorlang.rewrite.flatten import is_squared
 from tensorlang.rewrite.hoist import distributed, summed, terms_of
 from tensorlang.rewrite.price import Comparison, compared, node_price, points, stream
 from tensorlang.size import Size
@@ -31,7 +32,7 @@ def distribute(node: Node, site: Site) -> Node | None:
         spans = [set(scalar_indices(term, inner.reads)) for term in terms_of(read, site)]
         if not any(len(span) < inner.rank for span in spans):
             continue
-        if _keeps(node, position, spans, site):
+        if is_squared(read, node) or _keeps(node, position, spans, site):
             continue
         spread = distributed(node, position, site)
         if spread is None:

@@ -23,7 +23,11 @@ def flatten(node: Node, site: Site) -> Node | None:
         return None
     if any(isinstance(site.node(read.node).op, Softmax) for read in node.reads):
         return None  # the planner keeps a softmax and its values together
-    inner = [k for k, read in enumerate(node.reads) if mergeable(node.op, read, site)]
+    inner = [
+        k
+        for k, read in enumerate(node.reads)
+        if mergeable(node.op, read, site) and not is_squared(read, node)
+    ]
     if not inner:
         return None
     for chosen in ([inner] if len(inner) > 1 else []) + [[k] for k in inner]:
@@ -33,6 +37,11 @@ def flatten(node: Node, site: Site) -> Node | None:
             site.did(f"one product of {len(one.reads)} factors", found.saved())
             return one
     return None
+
+
+def is_squared(read: Read, node: Node) -> bool:
+    """Whether a factor occurs twice: in a sum of squares nothing cancels, taken apart it would."""
+    return node.reads.count(read) > 1
 
 
 def mergeable(op: Contract, read: Read, site: Site) -> bool:

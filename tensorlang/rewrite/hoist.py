@@ -25,7 +25,7 @@ from tensorlang.order.grid import Point
 from tensorlang.rewrite.compose import complete, compose, is_whole, part, product
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.factors import Factors, with_factors
-from tensorlang.rewrite.flatten import mergeable, merged
+from tensorlang.rewrite.flatten import is_squared, mergeable, merged
 from tensorlang.rewrite.price import Comparison, compared, node_price, points
 
 
@@ -39,6 +39,8 @@ def hoist(node: Node, site: Site) -> Node | NodeId | None:
         inner = site.node(read.node)
         added = terms_of(read, site)
         if site.uses(read.node) > 1 or not any(_maps(term, inner, site) for term in added):
+            continue
+        if is_squared(read, node):
             continue
         spread = distributed(node, position, site)
         if spread is None:
