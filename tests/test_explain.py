@@ -145,7 +145,7 @@ def test_regimes_show_their_threshold_and_which_one_holds(train: object) -> None
     assert [choice.chosen for choice in choices[0]] != [choice.chosen for choice in choices[1]]
     trees = {tree for choice in choices[0] for tree in choice.trees}
     assert trees == {"Y = X · (U · V)", "Y = (X · U) · V"}
-    assert "n <= " in str(many) and "<- these sizes" in str(many)
+    assert "flips at n = " in str(many) and "<- these sizes" in str(many)
     assert few.totals.flops < tl.explain(train, X=(2, 256)).totals.flops
     assert not any(choice.chosen for choice in tl.explain(any_).parts[0].regimes)
     assert "where no other regime below holds" in str(tl.explain(any_))
@@ -160,7 +160,7 @@ def test_the_table_of_regimes_has_costs_lines_and_the_sizes_where_it_flips(train
     facts = few.to_dict()["regions"][0]
     training, kept = ([r for r in facts["regimes"] if r["kept"] is k] for k in (False, True))
     assert [regime["lines"] for regime in training] == [[[6]], [[6]]]
-    assert [regime["trees"] for regime in kept] == [["Y = X · (U · V)"]]
+    assert ["Y = X · (U · V)"] in [regime["trees"] for regime in kept]
     (flip,) = facts["flips"]["training"]
     name, _, bound = flip.partition(" = ")
     bound = int(bound.replace(",", ""))

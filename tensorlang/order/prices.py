@@ -13,6 +13,7 @@ from tensorlang.order.trees import Indices, Pair, Product, Tree, pairs
 
 ITEM = 4.0
 _CALLS = 1000  # that share what is kept
+_LOOK_UP = 4  # launches that it takes to see that no parameter has changed
 
 
 def mask(indices: Indices) -> int:
@@ -88,7 +89,7 @@ class Prices:
         priced = sum(
             self.pair(pair) / (_CALLS if k in there else 1) for k, pair in enumerate(steps)
         )
-        looked_up = self.profile.launch if there else 0.0
+        looked_up = _LOOK_UP * self.profile.launch if there else 0.0
         return priced + looked_up + self._copies(product, steps, there)
 
     def _copies(self, product: Product, steps: Sequence[Pair], there: Container[int]) -> float:
