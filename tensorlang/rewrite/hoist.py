@@ -6,7 +6,7 @@ the whole costs less.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import (
@@ -58,7 +58,7 @@ def terms_of(read: Read, site: Site) -> list[Scalar]:
     inner = site.node(read.node)
     if not is_whole(read) or not isinstance(inner.op, Pointwise) or inner.dtype < Dtype.REAL:
         return []
-    terms = list(_terms(inner.op.expr))
+    terms = plain_terms(inner.op.expr)
     return terms if len(terms) > 1 else []
 
 
@@ -76,13 +76,11 @@ def distributed(node: Node, position: int, site: Site) -> list[Node] | None:
     return out
 
 
-def _terms(expr: Scalar) -> Iterator[Scalar]:
+def plain_terms(expr: Scalar) -> list[Scalar]:
     """The terms of a sum of sums."""
     if isinstance(expr, App) and expr.function == "add":
-        for arg in expr.args:
-            yield from _terms(arg)
-    else:
-        yield expr
+        return [term for arg in expr.args for term in plain_terms(arg)]
+    return [expr]
 
 
 def _maps(term: Scalar, inner: Node, site: Site) -> bool:

@@ -86,7 +86,7 @@ def split_weights(node: Node, site: Site) -> Node | None:
         return None
     for read in node.reads:
         inner = site.node(read.node)
-        if not isinstance(inner.op, Merge) or not _is_weight(read.node, site):
+        if not isinstance(inner.op, Merge) or not is_weight(read.node, site):
             continue
         sizes = site.node(inner.reads[0].node).shape
         for subscript, group in zip(read.subscripts, inner.op.groups, strict=True):
@@ -97,7 +97,8 @@ def split_weights(node: Node, site: Site) -> Node | None:
     return None
 
 
-def _is_weight(identity: NodeId, site: Site) -> bool:
+def is_weight(identity: NodeId, site: Site) -> bool:
+    """Whether a value is made of params and consts alone."""
     todo, seen = [identity], {identity}
     while todo:
         node = site.node(todo.pop())

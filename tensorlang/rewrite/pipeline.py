@@ -11,6 +11,7 @@ from tensorlang.ir.graph import Graph
 from tensorlang.options import Options
 from tensorlang.rewrite.apart import apart
 from tensorlang.rewrite.blocks import blocks
+from tensorlang.rewrite.collect import collect
 from tensorlang.rewrite.common import share_parts
 from tensorlang.rewrite.constants import fold_constants
 from tensorlang.rewrite.deltas import deltas, open_deltas
@@ -67,6 +68,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("scans", scans, "a triangular sum in one pass; before its factors are moved"),
         Row("factors", open_factors, "factors over fewer indices may move to where they cost less"),
         Row("hoist", hoist, "a linear map out of a sum, judged by the flattened cost"),
+        Row("collect", collect, "the other way round, by the same costs"),
         Row("distribute", distribute, "terms that lack an index, where no linear map is to move"),
         Row("pool", pool, "a mean before the map of its values, once what is added to that is out"),
         Row("pool", unit_rows, "what distributing over a sum leaves"),
