@@ -387,6 +387,12 @@ layer Grouped(h = 3):
     input X[b, (h c)], g[h]
     output Y[b, h, c] = silu(X[b, (h c)]) * g[h]
 
+layer Conditioned():
+    \"\"\"Conditions without an index.\"\"\"
+    input X[b, n], s
+    output S[b, n] = softmax[n where s > 0.1 and n != 1](X[b, n])
+    output T[b, n] = softmax[n where s > 0.1 or 2.5 < 0.5 * |n| or n < b](X[b, n])
+
 layer Positions():
     input X[b, n, d]
     output Y[b, n, d] = cos(n * 0.1) * sigmoid(X[b, n, d]) / |d| if n >= d else X[b, n, d]
@@ -425,6 +431,12 @@ def rows_of_two_lanes() -> None:
 @check
 def rows_masked() -> None:
     _rows("Masked", (5, 19), boolean=True)
+
+
+@check
+def rows_under_conditions() -> None:
+    for shape in ((5, 19), (4, 3), (1, 1)):
+        _rows("Conditioned", shape, ())
 
 
 @check

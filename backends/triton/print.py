@@ -267,6 +267,8 @@ class _Printer:
         assert function is not None, name
         axes = self.types.union(args)
         texts = [self.fitted(arg, axes) for arg in args]
+        if name in ("and", "or") and axes and not all(self.types.of(arg).axes for arg in args):
+            return self.with_conditions(name, args, texts)
         if function.nary:
             out = texts[0]
             for text in texts[1:]:
@@ -282,6 +284,15 @@ class _Printer:
             for k, arg in enumerate(args)
         ), ("name an argument that is used twice", self.kernel.name, name)
         return function.triton.format(*texts)
+
+    def with_conditions(self, name: str, args: tuple[Expr, ...], texts: list[str]) -> str:
+        """Masks beside conditions without axes, which Triton's interpreter cannot spread by &."""
+        sides: tuple[list[str], list[str]] = ([], [])
+        for arg, text in zip(args, texts, strict=True):
+            sides[bool(self.types.of(arg).axes)].append(text)
+        condition, mask = (_bare(_flat(name, side) if side[1:] else side[0]) for side in sides)
+        rest = f"{mask}, False" if name == "and" else f"True, {mask}"
+        return f"tl.where({condition}, {rest})"
 
     def operand(self, expr: Expr, axis: str, last: bool) -> str:
         """A tile of rank 2 with the summed axis last (left operand) or first (right operand)."""
