@@ -33,6 +33,7 @@ from tensorlang.rewrite.gathers import form_gathers
 from tensorlang.rewrite.hoist import hoist
 from tensorlang.rewrite.kronecker import kronecker
 from tensorlang.rewrite.merges import split_weights, through_merges
+from tensorlang.rewrite.partitions import partitions
 from tensorlang.rewrite.pool import pool, unit_rows
 from tensorlang.rewrite.quadrature import quadrature
 from tensorlang.rewrite.scalars import sink_scalars
@@ -91,8 +92,8 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("fold", fold_products, "what selections leave"),
         Row("views", fold_views, "what selections leave"),
     ),
+    (Row("partitions", partitions, "last: it undoes what views did, for values that are shared"),),
 )
-
 
 def rewrite(graph: Graph, options: Options) -> tuple[Graph, tuple[Applied, ...]]:
     """The graph in its cheapest known form, without dead nodes, and what was done to it."""

@@ -27,6 +27,7 @@ def share_turned(node: Node, site: Site) -> Node | None:
     identity = None if first == node else site.stored(first)
     if identity is None:
         return None
+    site.did("{} is a value that is there, its axes turned")
     theirs = _mentioned(first)
     own = {label: index for index, label in labels.items()}
     axes = tuple(At(own[theirs[axis]]) for axis in range(first.rank))
