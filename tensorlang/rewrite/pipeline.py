@@ -95,6 +95,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
     (Row("partitions", partitions, "last: it undoes what views did, for values that are shared"),),
 )
 
+
 def rewrite(graph: Graph, options: Options) -> tuple[Graph, tuple[Applied, ...]]:
     """The graph in its cheapest known form, without dead nodes, and what was done to it."""
     done: list[Applied] = []
