@@ -285,7 +285,7 @@ def axial(batch: str, along: str) -> Plan:
         layer(
             f"""
             input X[b, n, m, d]
-            dim d = 8, h = 2, c = 4
+            dim d = 32, h = 2, c = 16
             param Wq[d, h, c], Wk[d, h, c], Wv[d, h, c], Wo[h, c, d] ~ kaiming
             Q[b, h, {batch}, {along}, c] = X[b, n, m, d] * Wq[d, h, c]
             K[b, h, {batch}, {along}, c] = X[b, n, m, d] * Wk[d, h, c]
@@ -307,7 +307,7 @@ def test_axial_attention_is_one_product_one_attention_one_product(
     first = steps(ours)[0]
     assert isinstance(first, ProjectionsStep)
     for projection in first.projections:  # rows of X along the axis attended, then heads
-        assert [str(size) for size in projection.node.shape] == [*outer, "2", "4"]
+        assert [str(size) for size in projection.node.shape] == [*outer, "2", "16"]
 
 
 def test_outputs_keep_their_declared_axes() -> None:
