@@ -28,6 +28,7 @@ from tensorlang.explanation.text import seconds_text
 from tensorlang.module import execute
 from tensorlang.plan.alternatives import alternatives
 from tensorlang.plan.plan import Plan
+from tensorlang.profiling import wait
 from tensorlang.requests import BadRequest
 
 _SECONDS = 0.4  # for the plans of one size
@@ -51,11 +52,14 @@ class Measured:
     seconds: float
 
 
-def measure(compiled: Compiled, layer: str, points: Sequence[Sizes]) -> list[Measured]:
+def measure(
+    compiled: Compiled, layer: str, points: Sequence[Sizes], device: str = "cpu"
+) -> list[Measured]:
     """Time the likeliest plans of one of the layers that were compiled, at all these sizes.
 
-    Raises BadRequest where a size is missing.
+    Raises BadRequest where a size is missing, RuntimeError for a device that torch lacks.
     """
+    where = torch.device(device)
     name = compiled.roots[layer]
     program = compiled.stages[name, ""].program
     out: list[Measured] = []
@@ -65,7 +69,7 @@ def measure(compiled: Compiled, layer: str, points: Sequence[Sizes]) -> list[Mea
             open_ = ", ".join(_called(dim) for dim in missing)
             raise BadRequest(f"seconds are of given sizes: {open_} is open; give --at or shapes")
         for kept in (False, True) if _keeps(compiled, name) else (False,):
-            out += _measured(compiled, layer, sizes, kept)
+            out += _measured(compiled, layer, sizes, kept, where)
     return out
 
 
@@ -119,7 +123,9 @@ def _keeps(compiled: Compiled, name: str) -> bool:
     return any(r.kept_cost is not None for region in regions for r in region.regimes)
 
 
-def _measured(compiled: Compiled, layer: str, sizes: Sizes, kept: bool) -> Iterator[Measured]:
+def _measured(
+    compiled: Compiled, layer: str, sizes: Sizes, kept: bool, device: torch.device
+) -> Iterator[Measured]:
     name = compiled.roots[layer]
     stages = compiled.stages[name, ""]
     own = _trees(compiled, name, sizes, kept)
@@ -127,9 +133,9 @@ def _measured(compiled: Compiled, layer: str, sizes: Sizes, kept: bool) -> Itera
     for plan in alternatives(stages.rewritten, compiled.options, sizes, kept):
         other = _with_plan(compiled, name, plan)
         found.setdefault(_trees(other, name, sizes, kept), other)
-    inputs = _inputs(stages.program, sizes)
+    inputs = [tensor.to(device) for tensor in _inputs(stages.program, sizes)]
     calls = [_call(one, layer, inputs, kept) for one in found.values()]
-    for (trees, one), seconds in zip(found.items(), _timed(calls), strict=True):
+    for (trees, one), seconds in zip(found.items(), _timed(calls, device), strict=True):
         expected = predicted(Scope(one, name, "", sizes), kept)
         yield Measured(tuple(sizes.items()), kept, trees, trees == own, expected, seconds)
 
@@ -211,7 +217,8 @@ def _call(
     compiled: Compiled, layer: str, inputs: Sequence[Tensor], kept: bool
 ) -> Callable[[], object]:
     emitted = execute(compiled, layer, {})
-    made: nn.Module = emitted.LAYERS[compiled.roots[layer]]()
+    where = inputs[0].device if inputs else None
+    made: nn.Module = emitted.LAYERS[compiled.roots[layer]](device=where)
     made.load_state_dict(
         {key: 0.1 * torch.randn_like(value) for key, value in made.named_parameters()},
         strict=False,
@@ -220,7 +227,7 @@ def _call(
     return lambda: made(*inputs)
 
 
-def _timed(calls: Sequence[Callable[[], object]]) -> list[float]:
+def _timed(calls: Sequence[Callable[[], object]], device: torch.device) -> list[float]:
     """The least seconds of each, in turns."""
     least = [math.inf for _ in calls]
     with torch.no_grad():
@@ -229,8 +236,10 @@ def _timed(calls: Sequence[Callable[[], object]]) -> list[float]:
         end = time.perf_counter() + _SECONDS
         for number in itertools.count():
             for place, call in enumerate(calls):
+                wait(device)
                 start = time.perf_counter()
                 call()
+                wait(device)
                 least[place] = min(least[place], time.perf_counter() - start)
             if number >= _LEAST_ROUNDS and time.perf_counter() > end:
                 return least

@@ -86,14 +86,15 @@ def _best(run: Callable[[], object], device: torch.device) -> float:
     run()
     least, end = float("inf"), time.perf_counter() + _SECONDS
     while time.perf_counter() < end:
-        _wait(device)
+        wait(device)
         start = time.perf_counter()
         run()
-        _wait(device)
+        wait(device)
         least = min(least, time.perf_counter() - start)
     return least
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until the device has done what was asked of it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

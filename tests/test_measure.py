@@ -60,6 +60,7 @@ def test_shapes_and_json() -> None:
         (["--measure", "--at", "batch"], "--at takes DIM=SIZE"),
         (["--at", "batch=1"], "--at goes with --measure"),
         (["X=2,64", "--measure", "--at", "batch=1"], "not both"),
+        (["X=2,64", "--measure", "--device", "abacus"], "cannot measure on 'abacus'"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], message: str) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--at", metavar="DIM=SIZE,...", multiple=True, help="Sizes to measure at; batch is that of ..."
 )
+@click.option("--device", default="cpu", show_default=True, help="Where to measure: cpu or cuda.")
 @planning
 @answers
 def explain_command(
@@ -46,6 +47,7 @@ def explain_command(
     html: str | None,
     measure: bool,
     at: tuple[str, ...],
+    device: str,
     ranges: tuple[str, ...],
     memory: str | None,
     profile: str,
@@ -81,7 +83,7 @@ def explain_command(
     if html is not None:
         write(to_page(explained), html)
     if measure:
-        _measure(compiled, given, grid, style)
+        _measure(compiled, given, grid, device, style)
     elif style == "json":
         click.echo(json.dumps([e.to_dict() for e in explained], indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():
@@ -97,17 +99,22 @@ def _measure(
     compiled: Compiled,
     given: Mapping[str, tuple[int, ...]],
     grid: Mapping[str, tuple[int, ...]],
+    device: str,
     style: str,
 ) -> None:
     """Print the plans of the one layer at all sizes asked for, predicted beside measured."""
     from tensorlang import measurement
 
     (layer,) = compiled.roots
-    rows = measurement.measure(compiled, layer, measurement.points(compiled, layer, given, grid))
+    sizes = measurement.points(compiled, layer, given, grid)
+    try:
+        rows = measurement.measure(compiled, layer, sizes, device)
+    except RuntimeError as error:  # torch's, for a device that it lacks
+        raise requests.BadRequest(f"cannot measure on {device!r}: {error}") from None
     if style == "json":
         click.echo(json.dumps(measurement.to_dict(rows), indent=2, ensure_ascii=False))
         return
-    table(f"{layer} on this machine", measurement.HEAD, measurement.table(rows))
+    table(f"{layer} on {device}", measurement.HEAD, measurement.table(rows))
     click.echo(measurement.summary(rows))
 
 

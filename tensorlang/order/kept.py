@@ -6,6 +6,7 @@ They are formed once and multiplied many times.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from tensorlang.order.prices import Prices
 from tensorlang.order.profile import Profile
@@ -39,7 +40,8 @@ def _weights_first(
     whole: Indices = frozenset().union(*(product.operands[k] for k in inside)) & needed
     weights = Product(tuple(product.operands[k] for k in inside), whole)
     rest = Product((*(product.operands[k] for k in others), whole), product.output)
-    first, _ = best(weights, sizes, profile)
+    within = tuple((index, sizes[index]) for index in sorted(frozenset().union(*weights.operands)))
+    first = _best(weights, within, profile)
     trees = candidates(rest, sizes, profile)
     prices = Prices(sizes, profile)
     after = min(trees, key=lambda tree: prices.tree(rest, tree))
@@ -52,6 +54,11 @@ def _weights_first(
     moved.update((len(others) + 1 + k, count + len(first) + k) for k in range(len(after)))
     out += [(moved[a], moved[b]) for a, b in after if len(rest.operands) > 1]
     return tuple((min(pair), max(pair)) for pair in out)
+
+
+@lru_cache(maxsize=1024)
+def _best(product: Product, sizes: tuple[tuple[int, int], ...], profile: Profile) -> Tree:
+    return best(product, dict(sizes), profile)[0]
 
 
 def _numbered(nested: Nested, count: int) -> Tree:

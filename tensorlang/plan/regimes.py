@@ -17,7 +17,7 @@ from tensorlang.order.kept import kept_trees
 from tensorlang.order.prices import peak, price
 from tensorlang.order.profile import Profile, profile_of
 from tensorlang.order.search import candidates, small
-from tensorlang.order.trees import Problem, Tree
+from tensorlang.order.trees import Problem, Product, Tree
 from tensorlang.plan.plan import Regime, Threshold
 
 Trees = tuple[Tree, ...]
@@ -74,7 +74,9 @@ def _trees(problem: Problem, points: Sequence[Point], options: Options) -> list[
     wanted = _spread(points, 5 if len(problem.product.operands) <= _MANY else 1)
     for point in wanted:
         sizes = problem.at(point)
-        found = candidates(problem.product, sizes, profile, finder=options.path_finder)
+        found = _candidates(
+            problem.product, tuple(sizes.items()), profile, options.path_finder
+        ).copy()
         found += kept_trees(problem.product, problem.kept, sizes, profile)
         if options.memory is not None:
             found += small(problem.product, found, sizes)
@@ -265,6 +267,13 @@ def _excess(problem: Problem, tree: Tree, point: Point, options: Options) -> flo
 def _seconds(problem: Problem, tree: Tree, point: Point, options: Options) -> float:
     sizes = tuple(problem.at(point).items())
     return _price(problem, tree, sizes, profile_of(options.profile))
+
+
+@lru_cache(maxsize=1024)
+def _candidates(
+    product: Product, sizes: tuple[tuple[int, int], ...], profile: Profile, finder: str
+) -> list[Tree]:
+    return candidates(product, dict(sizes), profile, finder=finder)
 
 
 @lru_cache(maxsize=65536)
