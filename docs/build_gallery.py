@@ -23,6 +23,7 @@ SHOWN: dict[str, tuple[str, str]] = {  # the layer whose code is shown, and the 
     "conv2d": ("Conv2dZero", "X=8,3,32,32"),
     "tensorised": ("TTLinear", "X=256,64"),
     "flora": ("FLoRAConv2d", "X=8,64,32,32"),
+    "fastfood": ("AdaptiveFastfood", "X=256,1024"),
     "embedding": ("Embedding", "token=4,64"),
     "message_passing": ("MessagePassing", "X=1000,16 src=8000 dst=8000"),
     "equivariant": ("CGConvolution", "X=200,32,9 R=2000,3 W=2000,13,32 src=2000 dst=2000"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import tensorlang as tl
 from tensorlang import reference, registry
 from tensorlang.check.check import check_layer, check_spec
 from tensorlang.check.program import Constructed
@@ -18,6 +20,7 @@ from tensorlang.library.angular import gaunt_factor, triangle, wigner_3j
 from tensorlang.library.constant import Slot
 from tensorlang.library.irreps import Irreps, natural, parse
 from tensorlang.lower import lower
+from tensorlang.verification import verify
 
 CONSTANTS = registry.constants()
 RNG = np.random.default_rng(0)
@@ -143,6 +146,25 @@ def test_random_constants_keep_their_seed() -> None:
     assert not np.array_equal(one, build("random_normal", 400, 50, seed=4))
     signs = build("random_signs", 4000, seed=1)
     assert set(signs) == {-1.0, 1.0} and abs(signs.mean()) < 0.1
+
+
+def test_a_permutation_is_one_and_reads_unchecked(tmp_path: Path) -> None:
+    assert sorted(build("random_permutation", 11, seed=3)) == list(range(11))
+    path = tmp_path / "turned.tl"
+    text = """
+layer Turned(i = 6):
+    input X[b, i]
+    const P[i] = random_permutation(i, seed = 1)
+    output Z[b, i] = X[b, P[i]] * exp(X[b, P[i]])
+"""
+    path.write_text(text)
+    report = verify(str(path))
+    assert report.ok, str(report)
+    assert "_check_index(" not in tl.compile(path).source
+    path.write_text(text.replace("X[b, i]\n", "X[b, j]\n"))  # of a size that only a call knows
+    assert "_check_index(" in tl.compile(path).source
+    with pytest.raises(IndexError):
+        tl.load(path).Turned()(torch.randn(2, 5))
 
 
 # --- coupling coefficients -----------------------------------------------------------------------

@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -32,6 +33,7 @@ from tensorlang.ir.nodes import (
 from tensorlang.ir.reads import (
     identity_read,
     read_indices,
+    rename_read,
     rename_subscript,
     subscript_indices,
 )
@@ -64,15 +66,16 @@ def kronecker(node: Node, site: Site) -> Node | None:
             continue
         if any(_is_apart(other, axes, site) for n, other in enumerate(node.reads) if n != k):
             continue
-        made = _cheapest(node, k, axes, _factors(Array(cells)), site)
+        one = _scaled(node, k, axes, site)
+        made = _cheapest(one, one.reads.index(read), axes, _factors(Array(cells)), site)
         if made is not None:
             return made
     return None
 
 
 def _is_apart(read: Read, axes: Sequence[int], site: Site) -> bool:
-    """Whether a read is of another constant factor: this product is one of factors already."""
-    known = isinstance(site.node(read.node).op, Const)
+    """Whether a read is of another constant matrix: this product is one of factors already."""
+    known = isinstance(site.node(read.node).op, Const) and len(read.subscripts) > 1
     return known and not set(axes) & set(read_indices(read))
 
 
@@ -94,6 +97,25 @@ def _splits(node: Node, index: int) -> bool:
         for read in node.reads
         for subscript in read.subscripts
     )
+
+
+def _scaled(node: Node, k: int, axes: Sequence[int], site: Site) -> Node:
+    """What is summed times the diagonals that scale it, as one value: a pass, but no product more.
+
+    Scaled first, a factor would have a matrix for each cell of the others.
+    """
+    bound = {index for index in axes if index in node.bound}
+    met = [r for n, r in enumerate(node.reads) if n != k and bound & set(read_indices(r))]
+    around = sorted({index for read in met for index in read_indices(read)})
+    if len(met) < 2 or not any(set(read_indices(read)) == set(around) for read in met):
+        return node
+    local = {index: place for place, index in enumerate(around)}
+    sizes = tuple(node.sizes[index] for index in around)
+    reads = tuple(rename_read(read, local) for read in met)
+    product = site.add(Node(Contract(), reads, sizes, len(around), node.dtype))
+    whole = Read(product, tuple(At(index) for index in around))
+    rest = tuple(read for read in node.reads if read not in met)
+    return replace(node, reads=(whole, *rest))
 
 
 # --- factors -------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from tensorlang.rewrite.fold import (
     fold_scalars,
     fold_views,
 )
-from tensorlang.rewrite.gathers import form_gathers
+from tensorlang.rewrite.gathers import form_gathers, known_positions
 from tensorlang.rewrite.hoist import hoist
 from tensorlang.rewrite.kronecker import kronecker
 from tensorlang.rewrite.merges import split_weights, through_merges
@@ -77,6 +77,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("flatten", flatten, "last: it compares the orders of all that the others left"),
     ),
     (
+        Row("gathers", known_positions, "before the reads that have them are copied"),
         Row("gathers", form_gathers, "a gather under a product would be done by each reader"),
         Row("symmetric", once, "fewer cells to select, on the whole product"),
         Row("selections", selections, "after orders are known, and gathers formed"),
