@@ -182,6 +182,7 @@ def test_kept_weights_have_a_table_of_their_own() -> None:
     assert training.flops - kept.flops == 2 * 8**5  # forming W
     assert kept.saved_bytes == 0 < training.saved_bytes
     assert "where what is made of params alone is kept" in str(tl.explain(layer))
+    assert "where no other regime below holds" not in str(tl.explain(layer))
     (plain,) = tl.explain(tl.load(EXAMPLES / "linear.tl").Linear(i=3, o=5)).parts
     assert plain.regimes == ()
 

@@ -212,6 +212,7 @@ class _Steps:
     def __init__(self, method: Method, plan: Plan, body: Body, weights: str = "") -> None:
         self.method, self.plan, self.body = method, plan, body
         self.weights = weights  # the name of methods for what is made of parameters alone
+        self.asked: tuple[str, str] | None = None  # variables: parameters, whether they are kept
         self.methods: list[str] = []
         self.named: set[str] = set()
         self.fusion = Fusion({}, {})
@@ -238,10 +239,10 @@ class _Steps:
         dynamic = [dim.name for dim in self.plan.program.dynamic]
         middle_of = middle(dynamic, self.method.options)
         exported = region.regimes.index(regime_at(region.regimes, middle_of))
-        kept = self._keeps(region.regimes)
+        self.asked = self._keeps(region.regimes)
         types: dict[Slot, Dtype] = {}
         for number, regime in enumerate(region.regimes):
-            head = self._condition(regime, number, exported, len(region.regimes), kept)
+            head = self._condition(regime, number, exported, len(region.regimes))
             with body.block(head):
                 self.steps(regime.steps, region.outputs, regime.kept is not False)
                 types = {slot: body.values[slot].dtype for slot in made}
@@ -249,19 +250,23 @@ class _Steps:
             shape = tuple(self.plan.shapes[slot])
             body.values[slot] = _value(body.results[slot], shape, types[slot])
 
-    def _keeps(self, regimes: Sequence[Regime]) -> str:
-        """A variable that says whether this call keeps weights, where a regime asks."""
+    def _keeps(self, regimes: Sequence[Regime]) -> tuple[str, str] | None:
+        """Variables for the parameters and for whether this call keeps weights, if one asks."""
         if not any(regime.asks for regime in regimes):
-            return ""
-        params: dict[Slot, None] = {}
-        for regime in regimes:
-            params.update(dict.fromkeys(self._weight_steps(regime.steps)[1]))
-        name = self.body.names.fresh("kept")
-        reads = _tuple(self.body.values[slot].text for slot in sorted(params))
-        self.body.line(f"{name} = {self.method.file.require('_keeps')}(self, {reads})")
-        return name
+            return None
+        body, found = (
+            self.body,
+            dict.fromkeys(
+                slot for regime in regimes for slot in self._weight_steps(regime.steps)[1]
+            ),
+        )
+        params, kept = body.names.fresh("params"), body.names.fresh("kept")
+        body.line(f"{params} = {_tuple(body.values[slot].text for slot in sorted(found))}")
+        body.line(f"{kept} = {self.method.file.require('_keeps')}(self, {params})")
+        return params, kept
 
-    def _condition(self, regime: Regime, number: int, exported: int, count: int, kept: str) -> str:
+    def _condition(self, regime: Regime, number: int, exported: int, count: int) -> str:
+        kept = self.asked[1] if self.asked else ""
         if number == count - 1:
             return "else:"
         word = "if" if number == 0 else "elif"
@@ -396,6 +401,8 @@ class _Steps:
             self.body.values[step.out] = replace(value, text=fresh[-1], joined=None)
             self.body.source_names.setdefault(step.out, step.name)
         reads = _tuple(self.body.values[slot].text for slot in params)
+        if self.asked:
+            reads = ", ".join(self.asked)
         kept = self.method.file.require("_kept")
         self.body.line(f"{', '.join(fresh)} = {kept}(self, self.{name}, {reads})")
         return others

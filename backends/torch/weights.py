@@ -16,9 +16,9 @@ KEPT = '''
 _KEPT = weakref.WeakKeyDictionary()
 
 
-def _kept(module: nn.Module, made: Callable, params: tuple[nn.Parameter, ...]):
+def _kept(module: nn.Module, made: Callable, params: tuple[nn.Parameter, ...], keeps=None):
     """What is made of parameters alone: kept in eval() without grad while they stay the same."""
-    if not _keeps(module, params):
+    if not (_keeps(module, params) if keeps is None else keeps):
         if not torch.compiler.is_compiling() and module.training:
             _KEPT.pop(module, None)
         return made()

@@ -243,7 +243,8 @@ def _steps_table(e: Explanation) -> Table:
 # --- pieces ---------------------------------------------------------------------------------------
 def _undecided(e: Explanation) -> bool:
     """Whether the sizes leave open which regime's steps are taken."""
-    return any(part.regimes and not any(c.chosen for c in part.regimes) for part in e.parts)
+    plans = ([c for c in part.regimes if not c.kept] for part in e.parts)
+    return any(len(some) > 1 and not any(c.chosen for c in some) for some in plans)
 
 
 def source_lines(e: Explanation, spans: Sequence[Span]) -> tuple[str, ...]:
