@@ -111,7 +111,12 @@ def compile_file(
         if name not in spec.layers:
             raise BadRequest(f"{path} has no layer {name}; it has {', '.join(spec.layers)}")
     options = replace(options or Options(), target=target, **changes)
-    return build(spec, layer_binds(spec, chosen, bind or {}), options)
+    made = build(spec, layer_binds(spec, chosen, bind or {}), options)
+    dims = {dim.name for unit in made.units for dim in unit.program.dims}
+    for name, _, _ in options.ranges:
+        if name not in dims and name != "...":
+            raise BadRequest(f"a range is given for {name}; the dims are {', '.join(sorted(dims))}")
+    return made
 
 
 def layer_binds(spec: Spec, layers: Iterable[str], bind: Bind) -> dict[str, dict[str, Value]]:

@@ -53,7 +53,8 @@ def _value(text: str, value: str, option: str = "--bind ") -> Value:
         (layer,) = parse(source).items
         (hyper,) = layer.hypers  # type: ignore[union-attr]
     except (SpecError, ValueError):
-        raise BadRequest(f"{option}{text}: {value.strip()!r} is no value of the language") from None
+        shown = f"{text[:60]}…" if len(text) > 60 else text
+        raise BadRequest(f"{option}{shown}: this is no value of the language") from None
     assert hyper.default is not None
     made = evaluate(hyper.default, {}, faults.append, mode="value")
     if made is None:
@@ -99,10 +100,9 @@ def shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
     out = {}
     for text in texts:
         name, equals, sizes = text.partition("=")
-        try:
-            out[name.strip()] = tuple(int(size) for size in sizes.split(",") if size.strip())
-        except ValueError:
-            equals = ""
-        if not equals:
+        parts = [part.strip() for part in sizes.split(",") if part.strip()]
+        if equals and all(re.fullmatch(r"[0-9]{1,15}", part) for part in parts):
+            out[name.strip()] = tuple(map(int, parts))
+        else:
             raise BadRequest(f"a shape is given as NAME=SIZE,SIZE,..., not {text!r}")
     return out

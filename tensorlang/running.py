@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tensorlang.check.program import Program
+from tensorlang.check.program import Input, Program
 from tensorlang.draw import draw_inputs, draw_sizes
+from tensorlang.dtype import Dtype
 from tensorlang.explanation import bind_shapes
 from tensorlang.module import given_params, load, program_of
 from tensorlang.reference import layer_function
@@ -105,7 +106,7 @@ def _inputs(
         if name not in names:
             raise BadRequest(f"{program.layer} has no input {name}; it has {', '.join(names)}")
         if value.endswith(".npy"):
-            arrays[name] = _read(value)
+            arrays[name] = _of_kind(program.inputs[names.index(name)], _read(value))
             asked[name] = arrays[name].shape
         else:
             asked.update(shapes([text]))
@@ -122,11 +123,23 @@ def _inputs(
     )
 
 
+_KINDS = {Dtype.REAL: "biuf", Dtype.COMPLEX: "biufc", Dtype.INT: "iu", Dtype.BOOL: "b"}
+
+
+def _of_kind(given: Input, array: Array) -> Array:
+    """The array as numbers of the input's kind. Raises BadRequest where that loses something."""
+    if array.dtype.kind not in _KINDS[given.dtype]:
+        raise BadRequest(f"{given.name} is {given.dtype.name.lower()}, the file has {array.dtype}")
+    return array.astype(float) if given.dtype is Dtype.REAL else array
+
+
 def _read(path: str) -> Array:
     if not Path(path).is_file():
         raise BadRequest(f"there is no file {path}")
     try:
-        loaded: Array = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise BadRequest(f"{path} is no .npy file of numbers: {error}") from None
+        loaded = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise BadRequest(f"{path} is no .npy file of numbers") from None
+    if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "biufc":
+        raise BadRequest(f"{path} is no .npy file of numbers")
     return loaded

@@ -114,6 +114,82 @@ def test_a_wrong_command_is_exit_code_2_and_says_why(arguments: list[str]) -> No
     assert "Error: " in result.stderr
 
 
+SMALL = "layer L(d = 2):\n    input X[n, d], i[n]: int\n    output Y[n, d] = X * i\n"
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a spec and files that are no specs."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.tl").write_text(SMALL)
+    Path("binary.tl").write_bytes(b"layer L():\n\xff\xfe\x1b[31m\n")
+    Path("empty.tl").write_text("")
+    Path("folder.tl").mkdir()
+    np.save("i.npy", np.arange(3))
+    np.save("complex.npy", np.ones((3, 2), complex))
+    np.save("objects.npy", np.array([None, 1], dtype=object))
+    Path("none.npy").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command", ["check", "compile", "run", "explain", "fmt", "graph", "verify"]
+)
+@pytest.mark.parametrize(
+    ("path", "code", "says"),
+    [
+        ("missing.tl", 2, "does not exist"), ("folder.tl", 2, "is a directory"),
+        ("binary.tl", 1, "binary.tl:2:1: error[E0111]"), ("empty.tl", 1, "error[E01"),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_specs(
+    command: str, path: str, code: int, says: str, small: Path
+) -> None:
+    result = _run(command, path)
+    assert result.exit_code == code and says in result.stderr, result.stderr
+    assert "\x1b" not in result.stderr and result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("compile small.tl -o small.tl", "nothing is written over specs"),
+        ("explain small.tl --html small.tl", "nothing is written over specs"),
+        ("graph small.tl -o other.tl", "nothing is written over specs"),
+        ("compile small.tl -o none/x.py", "none/x.py: No such file or directory"),
+        ("compile small.tl -o folder.tl/..", "Is a directory"),
+        ("compile small.tl --bind d", "--bind takes [LAYER.]NAME=VALUE"),
+        ("compile small.tl --bind d=" + 5000 * "(", "this is no value of the language"),
+        ("compile small.tl --bind d=__import__('os')", "this is no value of the language"),
+        ("compile small.tl --bind e=3", "no layer has a hyperparameter e"),
+        ("compile small.tl --range m=1:8", "a range is given for m; the dims are d, n"),
+        ("compile small.tl --target cuda", "there is no target 'cuda'; there are torch, triton"),
+        ("check small.tl --format xml", "'xml' is not one of 'text', 'json'"),
+        ("run small.tl X=-1,2 i=1", "a shape is given as NAME=SIZE,SIZE,..., not 'X=-1,2'"),
+        ("run small.tl X=1000000000000,2 i=1000000000000", "not enough memory"),
+        ("run small.tl X=complex.npy i=i.npy", "X is real, the file has complex128"),
+        ("run small.tl X=3,2 i=objects.npy", "objects.npy is no .npy file of numbers"),
+        ("run small.tl X=3,2 i=none.npy", "none.npy is no .npy file of numbers"),
+        ("run small.tl X=3,2 i=missing.npy", "there is no file missing.npy"),
+        ("run small.tl --seed -1", "-1 is not in the range"),
+    ],
+)
+def test_wrong_requests_say_what_is_wrong(arguments: str, says: str, small: Path) -> None:
+    result = _run(*arguments.split(" "))
+    assert result.exit_code == 2 and says in result.stderr, result.output
+    assert len(result.stderr) < 1000
+    assert Path("small.tl").read_text() == SMALL
+
+
+def test_fmt_writes_unix_line_ends_and_no_mark(small: Path) -> None:
+    Path("windows.tl").write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
+    assert _run("fmt", "--check", "windows.tl").exit_code == 1
+    assert _run("fmt", "windows.tl").exit_code == 0
+    written = Path("windows.tl").read_bytes()
+    assert written.decode() == _run("fmt", "--stdout", "small.tl").stdout
+    assert _run("fmt", "--check", "windows.tl").exit_code == 0 and b"\r" not in written
+
+
 def test_bind_takes_values_as_the_language_writes_them(tmp_path: Path) -> None:
     grassmann = str(EXAMPLES / "grassmann.tl")
     out = str(tmp_path / "out.npz")

@@ -66,7 +66,7 @@ def load_spec(path: str | Path) -> Spec:
     root = Path(path)
     found = root.read_bytes()
     disk = _Disk(root.parent)
-    return _Loader(disk).load(root.name, str(path), lambda: _decode(str(path), found))
+    return _Loader(disk).load(root.name, str(path), lambda: decoded(str(path), found))
 
 
 def spec_of_text(
@@ -99,7 +99,7 @@ class _Disk:
                 raise _Refused("there is no such file")
             if not target.is_file():
                 raise _Refused("it is not a file")
-            return _decode(str(target), target.read_bytes())
+            return decoded(str(target), target.read_bytes())
         except (OSError, RuntimeError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
             raise _Refused((reason or "it cannot be read").lower()) from None
@@ -118,7 +118,8 @@ class _Memory:
 _OUTSIDE = "a spec uses only files in its own folder or below"
 
 
-def _decode(path: str, content: bytes) -> Source:
+def decoded(path: str, content: bytes) -> Source:
+    """The text of a file, line ends as `\\n`, no byte order mark. Raises SpecError."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

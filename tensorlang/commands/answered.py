@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,14 +26,30 @@ def answers(function: Command) -> Command:
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
+            _refuse_over_specs(kwargs)
             return function(*args, **kwargs)
         except SpecError as error:
             tell(error.diagnostics, kwargs.get("style", "text"))
             sys.exit(1)
-        except (requests.BadRequest, requests.BadShape, OSError, UnicodeDecodeError) as error:
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise click.UsageError(f"{place}{error.strerror or error}") from None
+        except (requests.BadRequest, requests.BadShape) as error:
             raise click.UsageError(str(error)) from None
+        except MemoryError as error:
+            raise click.UsageError(f"not enough memory: {error}") from None
 
     return run  # type: ignore[return-value]
+
+
+def _refuse_over_specs(asked: Mapping[str, Any]) -> None:
+    """Raise BadRequest where an output would be written over a spec."""
+    for option in ("output", "svg", "html"):
+        path = asked.get(option)
+        if path is not None and Path(path).suffix == ".tl":
+            raise requests.BadRequest(f"nothing is written over specs: --{option} {path}")
 
 
 def tell(diagnostics: Iterable[Diagnostic], style: str) -> None:

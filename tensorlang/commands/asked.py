@@ -15,6 +15,13 @@ BIND = click.option(
 LAYERS = click.option("-l", "--layer", "layers", multiple=True, help="Only this layer.")
 STYLE = click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
 TARGET = click.option("-t", "--target", default="torch", show_default=True, help="torch or triton.")
+SEED = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**63 - 1),
+    help="For parameters and random inputs.",
+)
 OUTPUT = click.option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")
 SHAPES = click.argument("shapes", nargs=-1, metavar="[INPUT=SIZE,SIZE,...]...")
 

@@ -22,19 +22,19 @@ def fmt_command(specs: tuple[str, ...], only_check: bool, stdout: bool) -> None:
     tensorlang fmt axial.tl
     tensorlang fmt --check *.tl
     """
-    from tensorlang.source import Source
+    from tensorlang.check.spec import decoded
     from tensorlang.syntax.format import format_source
 
     changed = []
     for path in specs:
-        text = Path(path).read_text(encoding="utf-8")
-        made = format_source(Source(path, text))
+        content = Path(path).read_bytes()
+        made = format_source(decoded(path, content))
         if stdout:
             click.echo(made, nl=False)
-        elif made != text:
+        elif made.encode() != content:
             changed.append(path)
             if not only_check:
-                Path(path).write_text(made, encoding="utf-8")
+                Path(path).write_bytes(made.encode())
     for path in changed:
         click.echo(f"{'would change' if only_check else 'formatted'} {path}", err=True)
     sys.exit(1 if changed and only_check else 0)

@@ -10,7 +10,7 @@ import click
 
 from tensorlang import requests
 from tensorlang.commands.answered import answers, table
-from tensorlang.commands.asked import BIND, LAYERS, SPEC, STYLE, TARGET
+from tensorlang.commands.asked import BIND, LAYERS, SEED, SPEC, STYLE, TARGET
 
 
 @click.command("run")
@@ -19,7 +19,7 @@ from tensorlang.commands.asked import BIND, LAYERS, SPEC, STYLE, TARGET
 @TARGET
 @BIND
 @click.option("-l", "--layer", help="Which layer; needed where a file has several.")
-@click.option("--seed", default=0, show_default=True, help="For parameters and random inputs.")
+@SEED
 @click.option("--reference", "as_reference", is_flag=True, help="Use the reference evaluator.")
 @click.option("-o", "--output", metavar="FILE.npz", help="Write the outputs there.")
 @STYLE
@@ -71,7 +71,7 @@ def _moments(value: Any) -> tuple[str, str, str]:
 @SPEC
 @BIND
 @LAYERS
-@click.option("--seed", default=0, show_default=True)
+@SEED
 @STYLE
 @answers
 def verify_command(
