@@ -13,7 +13,7 @@ import pytest
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text()
 FILE = re.compile(r"^```python\n# (tensorlang_extras/\w+\.py)\n(.*?)^```", re.M | re.S)
 POINTS = re.compile(r"^```text\n(\[project\.entry-points.*?)^```", re.M | re.S)
-LAYER = re.compile(r"^```text\n(layer Extra.*?)^```", re.M | re.S)
+LAYER = re.compile(r"^```text\n(layer (?:Extra|Cosines).*?)^```", re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (points,) = POINTS.findall(PAGE)
     points = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", points).replace('"', "")
     (metadata / "entry_points.txt").write_text(points)
-    (layer,) = LAYER.findall(PAGE)
-    (folder / "extra.tl").write_text(layer)
+    extra, cosines = LAYER.findall(PAGE)
+    (folder / "extra.tl").write_text(extra)
+    (folder / "cosines.tl").write_text(cosines)
     return folder
 
 
@@ -48,7 +49,7 @@ def _run(package: Path, *command: str) -> str:
 
 def test_the_page_has_the_files(package: Path) -> None:
     names = {path.name for path in (package / "tensorlang_extras").glob("*.py")}
-    assert names == {"__init__.py", "mish.py", "lecun.py", "outline.py", "svd.py"}
+    assert names == {"__init__.py", "mish.py", "lecun.py", "dct.py", "outline.py", "svd.py"}
 
 
 def test_the_function_and_the_initialiser_work_in_every_target(package: Path) -> None:
@@ -76,6 +77,28 @@ Path("slope.tl").write_text(
 x = torch.linspace(-20, 20, 41, dtype=torch.float64, requires_grad=True)
 torch.nn.functional.mish(x).sum().backward()
 np.testing.assert_allclose(tl.reference(tl.load("slope.tl").S())(x.detach()), x.grad, atol=1e-12)
+"""
+    _run(package, "-c", checked)
+
+
+def test_the_constant_is_known_to_the_language_and_its_checks(package: Path) -> None:
+    checked = """
+import numpy as np, pytest, torch
+from pathlib import Path
+import tensorlang as tl
+from tensorlang.verification import verify
+report = verify("cosines.tl", bind={"n": 9, "k": 4})
+assert report.ok, str(report)
+module = tl.load("cosines.tl")
+x = torch.randn(5, 9, dtype=torch.float64)
+torch.testing.assert_close(module.Cosines(n=9, k=9, dtype=torch.float64)(x), x)  # orthogonal
+smooth = module.Cosines(n=9, k=1, dtype=torch.float64)(x)
+torch.testing.assert_close(smooth, x.mean(-1, keepdim=True).expand_as(x))
+text = Path("cosines.tl").read_text().replace("dct(k, n)", "dct(k, n, scale = 2)")
+Path("scaled.tl").write_text(text)
+torch.testing.assert_close(tl.load("scaled.tl").Cosines(n=9, k=9, dtype=torch.float64)(x), 4 * x)
+with pytest.raises(tl.SpecError, match="no more modes than cells, here 5 for 3"):
+    module.Cosines(n=3, k=5)
 """
     _run(package, "-c", checked)
 
