@@ -15,7 +15,8 @@ from tensorlang.explanation.page import to_page
 from tensorlang.explanation.places import lines_of, spans_of
 from tensorlang.explanation.products import Contraction, contractions
 from tensorlang.explanation.regimes import Choice, choices, flips
-from tensorlang.explanation.text import to_rich, to_text
+from tensorlang.explanation.terminal import to_rich
+from tensorlang.explanation.text import to_text
 from tensorlang.explanation.words import how, slot_names, step_name
 from tensorlang.ir.nodes import Call
 from tensorlang.ir.svg import to_svg

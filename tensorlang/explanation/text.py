@@ -1,4 +1,4 @@
-"""An explanation as text for a pipe and as rich tables for a terminal; both from the same rows."""
+"""An explanation as text for a pipe; the other forms are made of the same rows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from tensorlang.explanation.words import count_text
 from tensorlang.source import Span
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
     from tensorlang.explanation.facts import Explanation, Part, Row
     from tensorlang.explanation.regimes import Choice
 
@@ -24,10 +21,9 @@ _ALIGNED = 26  # names longer than this push their line's columns out
 _WIDEST = 80  # … and so do longer descriptions
 
 
-# --- plain ----------------------------------------------------------------------------------------
 def to_text(explanation: Explanation) -> str:
     """Print an explanation for a pipe: aligned, nothing cut but lines of the source."""
-    return "\n\n".join(_one(e, before) for e, before in _with_sub_layers(explanation))
+    return "\n\n".join(_one(e, before) for e, before in with_sub_layers(explanation))
 
 
 def own_text(explanation: Explanation) -> str:
@@ -35,7 +31,7 @@ def own_text(explanation: Explanation) -> str:
     return _one(explanation, None)
 
 
-def _with_sub_layers(e: Explanation) -> Iterator[tuple[Explanation, Explanation | None]]:
+def with_sub_layers(e: Explanation) -> Iterator[tuple[Explanation, Explanation | None]]:
     """It and its sub-layers, with an earlier one of the same class whose steps read the same."""
     shown: dict[str, Explanation] = {}
     for one in (e, *(() if e.calls else e.sub_layers)):
@@ -47,18 +43,19 @@ def _with_sub_layers(e: Explanation) -> Iterator[tuple[Explanation, Explanation 
 def _one(e: Explanation, before: Explanation | None) -> str:
     out = [title(e), *(f"  {name:<12} {value}" for name, value in facts(e))]
     if before is not None:
-        out += ["", f"  {_as_before(before)}"]
+        out += ["", f"  {as_before(before)}"]
         return "\n".join(line.rstrip() for line in out)
     which = " (where no other regime below holds)" if _undecided(e) else ""
     out += ["", f"  steps{which}: what is computed, how, flops, bytes"]
     for number, part in enumerate(e.parts, 1):
         out += _part_lines(e, number, part)
-    for heading, lines in _sections(e):
+    for heading, lines in sections(e):
         out += ["", f"  {heading}", *(f"    {line}" for line in lines)]
     return "\n".join(line.rstrip() for line in out)
 
 
-def _as_before(e: Explanation) -> str:
+def as_before(e: Explanation) -> str:
+    """Where the same steps are shown."""
     return f"steps as above, where it is called as {e.calls}"
 
 
@@ -67,7 +64,7 @@ def _part_lines(e: Explanation, number: int, part: Part) -> Iterator[str]:
     if headed(e):
         yield f"    {number}. {part.backend}: {because(part)}"
         yield f"       {count_text(part.flops)} flops, {count_text(part.bytes)} bytes"
-    cells = [(row.name, told(row), _flops(row.flops), bytes_text(row.bytes)) for row in part.rows]
+    cells = [(row.name, told(row), compact(row.flops), bytes_text(row.bytes)) for row in part.rows]
     name = min(max((len(c[0]) for c in cells), default=0), _ALIGNED)
     how = min(max((len(c[1]) for c in cells), default=0), _WIDEST)
     flops = max((len(c[2]) for c in cells), default=0)
@@ -106,7 +103,7 @@ def facts(e: Explanation) -> Iterator[tuple[str, str]]:
         yield "memory", e.memory
 
 
-def _sections(e: Explanation) -> Iterator[tuple[str, list[str]]]:
+def sections(e: Explanation) -> Iterator[tuple[str, list[str]]]:
     """Headings and lines of what is there: orders, regimes, rewrites, parameters."""
     orders = [c for c in e.contractions if c.factors > 2]
     if orders:
@@ -114,7 +111,7 @@ def _sections(e: Explanation) -> Iterator[tuple[str, list[str]]]:
         for c in orders:
             lines.append(f"{c.name} = {c.tree}")
             lines.append(
-                f"  {_flops(c.flops)} flops; as one loop nest {_flops(c.naive_flops)}"
+                f"  {compact(c.flops)} flops; as one loop nest {compact(c.naive_flops)}"
                 f"{_saving(c.flops, c.naive_flops)}"
             )
         yield "order of contraction", lines
@@ -158,7 +155,7 @@ def regime_cells(choice: Choice) -> tuple[str, ...]:
     """When it is taken, FLOPs, bytes, peak, what is saved for backward, predicted time."""
     counts = (choice.bytes, choice.peak_bytes, choice.saved_bytes)
     time = "" if choice.seconds is None else seconds_text(choice.seconds)
-    return (choice.when, _flops(choice.flops), *map(bytes_text, counts), time)
+    return (choice.when, compact(choice.flops), *map(bytes_text, counts), time)
 
 
 def order_texts(choice: Choice) -> list[str]:
@@ -182,62 +179,6 @@ def rewrite_text(e: Explanation, number: int) -> str:
     lines = ", ".join(map(str, sorted({span.line for span in rule.spans})))
     saved = f" ({rule.saved})" if rule.saved else ""
     return f"{rule.rule}{f', line {lines}' if lines else ''}: {rule.what}{saved}"
-
-
-# --- rich -----------------------------------------------------------------------------------------
-def to_rich(explanation: Explanation) -> RenderableType:
-    """Tables for a terminal."""
-    from rich.console import Group  # rich only where a terminal asks for it
-
-    parts: list[RenderableType] = []
-    for e, before in _with_sub_layers(explanation):
-        parts += [*_rich(e, before), ""]
-    return Group(*parts[:-1])
-
-
-def _rich(e: Explanation, before: Explanation | None) -> Iterator[RenderableType]:
-    from rich.table import Table
-    from rich.text import Text
-
-    yield Text(title(e), style="bold")
-    known = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in facts(e):
-        known.add_row(Text(name, style="dim"), Text(value))
-    yield known
-    if before is not None:
-        yield Text(f"  {_as_before(before)}")
-        return
-    yield _steps_table(e)
-    for heading, lines in _sections(e):
-        yield Text(heading, style="bold")
-        yield Text("\n".join(f"  {line}" for line in lines))
-
-
-def _steps_table(e: Explanation) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("value", "computed as", show_edge=False, pad_edge=False)
-    table.add_column("FLOPs", justify="right")
-    table.add_column("bytes", justify="right")
-    for number, part in enumerate(e.parts, 1):
-        if headed(e):
-            table.add_section()
-            style = "bold cyan" if part.backend == "torch" else "bold magenta"
-            table.add_row(
-                Text(f"{number}. {part.backend}", style=style),
-                Text(because(part), style=style),
-                _flops(part.flops),
-                bytes_text(part.bytes),
-            )
-        before: tuple[str, ...] = ()
-        for row in part.rows:
-            lines = source_lines(e, row.spans)
-            if lines != before:
-                table.add_row("", Text("\n".join(lines), style="dim"))
-                before = lines
-            table.add_row(Text(row.name), Text(told(row)), _flops(row.flops), bytes_text(row.bytes))
-    return table
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -288,10 +229,6 @@ def _total(count: Count, unit: str = "") -> str:
     short = f"{compact(count)}{unit}"
     exact = count_text(count)
     return exact if not isinstance(count, int) or count < 1000 else f"{exact} ({short})"
-
-
-def _flops(count: Count) -> str:
-    return compact(count)
 
 
 def bytes_text(count: Count | None) -> str:
