@@ -26,7 +26,10 @@ from tensorlang.ir.nodes import (
     Softmax,
 )
 from tensorlang.ir.reads import leaves, read_indices, rename_read, substitute
+from tensorlang.options import Options
 from tensorlang.plan.builder import is_simple
+from tensorlang.plan.sides import sides
+from tensorlang.rewrite.compose import scalar_indices
 from tensorlang.rewrite.finite import Finite
 from tensorlang.size import Size
 
@@ -66,7 +69,7 @@ class _Logits:
 
 
 def attentions(
-    graph: Graph, alive: list[NodeId], readers: Mapping[NodeId, list[NodeId]]
+    graph: Graph, alive: list[NodeId], readers: Mapping[NodeId, list[NodeId]], options: Options
 ) -> dict[NodeId, Match]:
     """Every attention of the graph, by the contraction that consumes the softmax."""
     out: dict[NodeId, Match] = {}
@@ -77,7 +80,7 @@ def attentions(
             continue
         users = readers.get(identity, [])
         if len(users) == 1 and identity not in graph.outputs and users[0] not in out:
-            match = _match(graph, identity, users[0], readers, finite)
+            match = _match(graph, identity, users[0], readers, finite, options)
             if match is not None:
                 out[users[0]] = match
     return out
@@ -89,6 +92,7 @@ def _match(
     consumer: NodeId,
     readers: Mapping[NodeId, list[NodeId]],
     finite: Finite,
+    options: Options,
 ) -> Match | None:
     soft, use = graph.node(softmax), graph.node(consumer)
     if not isinstance(soft.op, Softmax) or not isinstance(use.op, Contract):
@@ -125,7 +129,7 @@ def _match(
     into_core = into_outer
     if logits.core != soft.reads[0].node:
         bias_reads = tuple(rename_read(read, into_outer) for read in outer.reads)
-        if not is_simple(logits.read):
+        if not is_simple(logits.read) or not _varies(logits.bias, outer, into_outer, key):
             return None
         into_core = {
             axis: into_outer[s.index]
@@ -138,8 +142,7 @@ def _match(
         names[index] = len(sizes)
         sizes.append(core.sizes[index])
     reads = [rename_read(read, names) for read in core.reads]
-    keys = tuple(read for read in reads if _mentions(read, key))
-    queries = tuple(read for read in reads if not _mentions(read, key))
+    queries, keys = sides(reads, key, rest, values, sizes, options)
     if not keys or not queries:
         return None
     on_key = {index for read in (*keys, *values) for index in read_indices(read)}
@@ -190,6 +193,18 @@ def _match(
         tuple(absorbed),
         softmax,
     )
+
+
+def _varies(
+    bias: Scalar | None, outer: Node, names: Mapping[int, int], key: tuple[int, ...]
+) -> bool:
+    """Whether a bias is not the same for all keys.
+
+    Such a one cancels; as a mask it would only keep torch from its fused kernels.
+    """
+    if bias is None:
+        return True
+    return any(names[index] in key for index in scalar_indices(bias, outer.reads))
 
 
 def _logits(graph: Graph, read: Read, readers: Mapping[NodeId, list[NodeId]]) -> _Logits | None:
