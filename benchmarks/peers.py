@@ -65,3 +65,51 @@ def grassmann_loop(P: Params, h: Tensor, offsets: Sequence[int], norm: bool = Tr
         total = total + F.pad(g, (0, 0, offset, 0))
         count[offset:] += 1
     return total / count.clamp_min(1)
+
+
+def toeplitz_gathered(t: Tensor, x: Tensor) -> Tensor:
+    """Y[b, i] = sum_j x[b, j] t[i - j + n - 1], the weight read cell by cell."""
+    positions = torch.arange(x.shape[-1], device=x.device)
+    return F.linear(x, t[positions[:, None] - positions + x.shape[-1] - 1])
+
+
+def toeplitz_windows(t: Tensor, x: Tensor) -> Tensor:
+    """The same, the weight formed of the flipped windows of t."""
+    return F.linear(x, t.unfold(0, x.shape[-1], 1).flip(1))
+
+
+def toeplitz_fft(t: Tensor, x: Tensor) -> Tensor:
+    """The same by the convolution theorem, as scipy.linalg.matmul_toeplitz."""
+    n = x.shape[-1]
+    product = torch.fft.rfft(x, 2 * n) * torch.fft.rfft(t, 2 * n)
+    return torch.fft.irfft(product, 2 * n)[..., n - 1 : 2 * n - 1]
+
+
+def long_convolution(w: Tensor, x: Tensor) -> Tensor:
+    """Causal convolution of x[b, t, d] with a filter w[t, d] for each channel, by conv1d."""
+    length, channels = w.shape
+    filters = w.mT.flip(1)[:, None]
+    return F.conv1d(F.pad(x.mT, (length - 1, 0)), filters, groups=channels).mT
+
+
+def long_convolution_fft(w: Tensor, x: Tensor) -> Tensor:
+    """The same by the convolution theorem."""
+    n = x.shape[1]
+    product = torch.fft.rfft(x, 2 * n, dim=1) * torch.fft.rfft(w, 2 * n, dim=0)
+    return torch.fft.irfft(product, 2 * n, dim=1)[:, :n]
+
+
+def hadamard(n: int) -> Tensor:
+    """The matrix of Walsh and Hadamard in Sylvester's order."""
+    out = torch.ones(1, 1)
+    while len(out) < n:
+        out = torch.kron(out, torch.tensor([[1.0, 1.0], [1.0, -1.0]]))
+    return out
+
+
+def fast_hadamard(x: Tensor) -> Tensor:
+    """Its product with the last axis of x: sums and differences of halves, log2 n times."""
+    for bit in range(x.shape[-1].bit_length() - 1):
+        first, second = x.unflatten(-1, (-1, 2, 1 << bit)).unbind(-2)
+        x = torch.stack((first + second, first - second), -2).flatten(-3)
+    return x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import scipy.linalg
 import torch
 
 import tensorlang as tl
@@ -49,3 +50,17 @@ def test_grassmann_peer_without_the_norm() -> None:
     h = _draw(h=(2, 7, 6))["h"]
     torch.testing.assert_close(peers.grassmann_loop(P, h, [1, 3, 9], norm=False), made(h))
     torch.testing.assert_close(torch.from_numpy(tl.reference(made)(h)), made(h).detach())
+
+
+def test_structured_peers() -> None:
+    drawn = _draw(x=(3, 8), t=(15,), h=(2, 6, 3), w=(6, 3))
+    x, t, h, w = drawn.values()
+    weight = torch.stack([torch.stack([t[i - j + 7] for j in range(8)]) for i in range(8)])
+    for peer in (peers.toeplitz_gathered, peers.toeplitz_windows, peers.toeplitz_fft):
+        torch.testing.assert_close(peer(t, x), x @ weight.mT)
+    rows = [sum(h[:, s] * w[t - s] for s in range(t + 1)) for t in range(6)]
+    for peer in (peers.long_convolution, peers.long_convolution_fft):
+        torch.testing.assert_close(peer(w, h), torch.stack(rows, 1))
+    want = x @ torch.from_numpy(scipy.linalg.hadamard(8)).double()
+    torch.testing.assert_close(x @ peers.hadamard(8).double(), want)
+    torch.testing.assert_close(peers.fast_hadamard(x), want)
