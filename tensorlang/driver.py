@@ -27,7 +27,7 @@ from tensorlang.plan.plan import Plan, Unit
 from tensorlang.plan.planner import plan
 from tensorlang.plan.text import to_text as plan_text
 from tensorlang.registry import backend, backends
-from tensorlang.requests import BadRequest
+from tensorlang.requests import BadRequest, range_options
 from tensorlang.rewrite.engine import Applied
 from tensorlang.rewrite.pipeline import names as rewrite_names
 from tensorlang.rewrite.pipeline import rewrite
@@ -106,10 +106,9 @@ def compile_file(
     layer, FileNotFoundError if there is no such file.
     """
     spec = load_spec(path)
-    chosen = tuple(layers) if layers is not None else tuple(spec.layers)
-    for name in chosen:
-        if name not in spec.layers:
-            raise BadRequest(f"{path} has no layer {name}; it has {', '.join(spec.layers)}")
+    chosen = chosen_layers(spec, layers)
+    if isinstance(changes.get("ranges"), Mapping):
+        changes["ranges"] = range_options(changes["ranges"])
     options = replace(options or Options(), target=target, **changes)
     made = build(spec, layer_binds(spec, chosen, bind or {}), options)
     dims = {dim.name for unit in made.units for dim in unit.program.dims}
@@ -117,6 +116,15 @@ def compile_file(
         if name not in dims and name != "...":
             raise BadRequest(f"a range is given for {name}; the dims are {', '.join(sorted(dims))}")
     return made
+
+
+def chosen_layers(spec: Spec, layers: Iterable[str] | None) -> tuple[str, ...]:
+    """The layers that were asked for, None for all. Raises BadRequest for one that there is not."""
+    chosen = (layers,) if isinstance(layers, str) else tuple(layers or spec.layers)
+    for name in chosen:
+        if name not in spec.layers:
+            raise BadRequest(f"{spec.path} has no layer {name}; it has {', '.join(spec.layers)}")
+    return chosen
 
 
 def layer_binds(spec: Spec, layers: Iterable[str], bind: Bind) -> dict[str, dict[str, Value]]:

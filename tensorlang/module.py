@@ -30,7 +30,7 @@ from tensorlang.check.spec import Spec, load_spec, spec_of_text
 from tensorlang.dense_values import decomposed, ranks_for
 from tensorlang.driver import Compiled, build, frozen_value
 from tensorlang.options import Options
-from tensorlang.requests import BadRequest, BadShape
+from tensorlang.requests import BadRequest, BadShape, range_options
 from tensorlang.syntax import ast
 
 
@@ -46,8 +46,8 @@ def load(
     for the planner, as {"n": (1, 4096)}; other keywords are fields of `Options`. Raises SpecError
     if the file cannot be parsed, FileNotFoundError if there is none.
     """
-    limits = tuple((dim, least, most) for dim, (least, most) in (ranges or {}).items())
-    return LoadedSpec(load_spec(path), replace(Options(target=target, ranges=limits), **changes))
+    options = replace(Options(target=target), ranges=range_options(ranges or {}), **changes)
+    return LoadedSpec(load_spec(path), options)
 
 
 class LoadedSpec:
@@ -274,8 +274,19 @@ def _specialise(facade: Any, bind: Mapping[str, Value]) -> type:
             "_program": own._program,
         },
     )
-    made.__reduce_ex__ = _reduce(compiled, facade._layer, bind, _FACADE)  # type: ignore[method-assign]
+    derived = "_spec" not in vars(facade)
+    made.__reduce_ex__ = (  # type: ignore[method-assign]
+        _reduce_derived(facade, bind)
+        if derived
+        else _reduce(compiled, facade._layer, bind, _FACADE)
+    )
     return made
+
+
+def _reduce_derived(facade: LayerClass, bind: Mapping[str, Value]) -> Any:
+    """Pickle an instance of a user's own subclass: by its name, as Python does."""
+    recipe = (facade, tuple(sorted(bind.items())))
+    return lambda self, protocol: (rebuild_derived, recipe, self.__getstate__())
 
 
 _FACADE = ""  # in a recipe: the class that the user constructed, not one of its children's
@@ -340,6 +351,13 @@ def rebuild(
 def given_params(layer: LayerClass) -> tuple[str, ...]:
     """Names of the params that a constructor takes values of."""
     return tuple(layer._given)
+
+
+def rebuild_derived(facade: LayerClass, bind: tuple[tuple[str, Value], ...]) -> nn.Module:
+    """An empty instance of a user's subclass of a layer."""
+    cls: Any = _concrete(facade, dict(bind))
+    instance: nn.Module = cls.__new__(cls)
+    return instance
 
 
 def program_of(layer: object) -> Program:

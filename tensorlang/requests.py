@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tensorlang.check.constant import evaluate
@@ -70,6 +70,16 @@ def ranges(texts: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
         if found is None or int(found["least"]) > int(found["most"]):
             raise BadRequest(f"--range takes DIM=LEAST:MOST, such as n=1:4096, not {text!r}")
         out.append((found["dim"], int(found["least"]), int(found["most"])))
+    return tuple(out)
+
+
+def range_options(given: Mapping[str, tuple[int, int]]) -> tuple[tuple[str, int, int], ...]:
+    """`{"n": (1, 4096)}` as Options.ranges."""
+    out = []
+    for dim, limits in given.items():
+        if not (isinstance(limits, list | tuple) and len(limits) == 2 and limits[0] <= limits[1]):
+            raise BadRequest(f"a range is (least, most), such as (1, 4096): {dim} has {limits!r}")
+        out.append((dim, int(limits[0]), int(limits[1])))
     return tuple(out)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from tensorlang.draw import draw_inputs, draw_params, draw_sizes
-from tensorlang.driver import layer_binds
+from tensorlang.driver import chosen_layers, layer_binds
 from tensorlang.module import load, program_of
 from tensorlang.reference import evaluate
 
@@ -73,7 +73,7 @@ def verify(
     findings: list[Finding] = []
     for target in targets:
         spec = load(path, target=target)
-        binds = layer_binds(spec.__spec__, tuple(layers or spec), bind or {})
+        binds = layer_binds(spec.__spec__, chosen_layers(spec.__spec__, layers), bind or {})
         for layer, hypers in binds.items():
             module = getattr(spec, layer)(**hypers).double().eval()
             findings += _compare(module, layer, target, np.random.default_rng(seed))

@@ -69,7 +69,9 @@ def _below(path: str, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def layer_function(layer: Any) -> Callable[..., Any]:
     """A compiled layer, evaluated here: tensors or arrays in, one float64 array or a tuple out."""
-    program: Program = type(layer)._program
+    program = getattr(type(layer), "_program", None)
+    if not isinstance(program, Program):
+        raise TypeError(f"{layer!r} is no layer loaded by tensorlang.load")
     params = {key: _array(value) for key, value in layer.state_dict().items()}
 
     def call(*inputs: Any, **named: Any) -> Any:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 import tensorlang as tl
+from tests.example_cases import EXAMPLES
 from tests.language.street import agree, codes, layer, source, spec, warm
 
 
@@ -239,6 +240,38 @@ def test_a_loaded_class_knows_its_hyperparameters_and_its_children() -> None:
     )
     made.load_state_dict({k: torch.eye(3) for k in made.state_dict()})
     torch.testing.assert_close(made(warm(2, 3)), warm(2, 3))
+
+
+class Doubled(tl.load(EXAMPLES / "linear.tl").Linear):  # type: ignore[misc]
+    """A user's own subclass."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return 2 * super().forward(*inputs)  # type: ignore[no-any-return]
+
+
+def test_subclasses_of_a_layer_are_copied_and_pickled_as_such() -> None:
+    made = Doubled(i=3, o=2)
+    x = torch.randn(4, 3)
+    plain = tl.load(EXAMPLES / "linear.tl").Linear(i=3, o=2)
+    plain.load_state_dict(made.state_dict())
+    for twin in (made, copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert isinstance(twin, Doubled) and type(twin) is type(made)
+        torch.testing.assert_close(twin(x), 2 * plain(x))
+
+
+def test_requests_that_fit_nothing_are_type_errors() -> None:
+    path = EXAMPLES / "axial.tl"
+    assert list(tl.compile(path, layers="AxialPair").roots) == ["AxialPair"]
+    assert tl.compile(path, ranges={"n": (1, 64)}).options.ranges == (("n", 1, 64),)
+    for wrong in (
+        lambda: tl.compile(path, ranges={"zz": (1, 64)}), lambda: tl.load(path, ranges={"n": 5}),
+        lambda: tl.load(path, ranges={"n": (5, 1)}), lambda: tl.load(path, nope=1),
+        lambda: tl.compile(path, layers=["Q"]), lambda: tl.verify(path, layers=["Q"]),
+        lambda: tl.reference(torch.nn.Linear(1, 1)), lambda: tl.explain(torch.nn.Linear(1, 1)),
+        lambda: tl.load(path).AxialPair(8), lambda: tl.load(path, target="cuda").AxialPair(),
+    ):  # fmt: skip
+        with pytest.raises(TypeError):
+            wrong()
 
 
 def test_the_written_file_stands_alone(tmp_path: Path) -> None:
