@@ -37,7 +37,9 @@ def shapes(graph: Graph) -> set[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("text", [PATHS, FULL, TOGETHER])
-@pytest.mark.parametrize("without", [(), ("blocks",), ("flatten",)])
+@pytest.mark.parametrize(
+    "without", [("rectangles",), ("rectangles", "blocks"), ("rectangles", "flatten")]
+)
 def test_values_are_kept(text: str, without: tuple[str, ...]) -> None:
     graph = layer(text)
     out, _ = rewritten(graph, *without)
@@ -46,10 +48,10 @@ def test_values_are_kept(text: str, without: tuple[str, ...]) -> None:
 
 
 def test_couplings_hold_the_pairs_that_occur() -> None:
-    out, applied = rewritten(layer(PATHS))
+    out, applied = rewritten(layer(PATHS), "rectangles")
     assert "blocks" in rules(applied)
     assert (43, 16, 9) in shapes(out) and (13, 9, 16, 9) not in shapes(out)
-    assert (13, 9, 16, 9) in shapes(rewritten(layer(PATHS), "blocks")[0])
+    assert (13, 9, 16, 9) in shapes(rewritten(layer(PATHS), "rectangles", "blocks")[0])
 
 
 def test_a_full_table_is_left_alone() -> None:

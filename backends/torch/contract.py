@@ -25,7 +25,7 @@ from tensorlang.backends.torch.reads import read_operand
 from tensorlang.backends.torch.sizes import PRODUCT
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import Contract, Node, Read, Semiring
-from tensorlang.plan.axes import between
+from tensorlang.plan.axes import between, from_right
 from tensorlang.size import Size, product
 
 Labels = tuple[int, ...]
@@ -298,6 +298,8 @@ def _batched(
     if not mine and not theirs:
         return _multiply_and_sum(node, left, right, summed)
     order = [i for i in range(node.rank) if i in batch]
+    if mine and theirs and from_right(left.memory, right.memory, node):
+        left, right, mine, theirs = right, left, theirs, mine
     if len(mine) == len(theirs) == len(summed) == 1:
         # batch axes first on both sides, then (row, k) and (k, column)
         a = permuted(left, (*order, *mine, *summed))

@@ -23,9 +23,17 @@ Fill: TypeAlias = bool | int | float | complex
 
 
 def indexed(
-    body: Body, read: Read, sizes: Sequence[Size], axes: Sequence[int], reader: Reader
+    body: Body,
+    read: Read,
+    sizes: Sequence[Size],
+    axes: Sequence[int],
+    reader: Reader,
+    ordered: bool = False,
 ) -> Operand:
-    """Read with the subscripts of `axes` as index tensors and all others as views."""
+    """Read with the subscripts of `axes` as index tensors and all others as views.
+
+    `ordered`: what is gathered lies in memory in the order of its labels.
+    """
     source = body.values[read.node]
     # the views first; the indexed axes stand in under labels of their own
     stand_ins = {axis: -1 - axis for axis in axes}
@@ -64,7 +72,7 @@ def indexed(
         base, indices = _with_fill(
             body, base, indices, [stand_ins[a] for a in outside], read, source.shape
         )
-    return _take(body, base, indices, sizes)
+    return _take(body, base, indices, sizes, ordered)
 
 
 def _rolled(
@@ -252,7 +260,9 @@ def padded(text: str, amounts: Sequence[str], fill: Fill | None) -> str:
     return f"F.pad({text}, ({pads}){value})"
 
 
-def _take(body: Body, base: Operand, indices: dict[int, Operand], sizes: Sequence[Size]) -> Operand:
+def _take(
+    body: Body, base: Operand, indices: dict[int, Operand], sizes: Sequence[Size], ordered: bool
+) -> Operand:
     if len(indices) == 1:
         ((stand_in, index),) = indices.items()
         shared = [label for label in index.labels if label in base.labels]
@@ -262,6 +272,9 @@ def _take(body: Body, base: Operand, indices: dict[int, Operand], sizes: Sequenc
             labels = tuple(label for label in base.labels if label != stand_in)
             return contiguous(text, labels, base.dtype)
         if not shared and len(index.labels) == 1:
+            if ordered:
+                others = iter(sorted(label for label in base.labels if label != stand_in))
+                base = permuted(base, [x if x == stand_in else next(others) for x in base.labels])
             text = f"{base.text}.index_select({place}, {bare(index.text)})"
             labels = tuple(index.labels[0] if x == stand_in else x for x in base.labels)
             return contiguous(text, labels, base.dtype)

@@ -120,7 +120,7 @@ class _Printer:
 
     def _arg(self, scalar: Scalar, position: int) -> Code:
         read = self.node.reads[position]
-        operand = aligned(read_operand(self.body, read, self.node.sizes), self.axes)
+        operand = aligned(read_operand(self.body, read, self.node.sizes, ordered=True), self.axes)
         text = operand.text
         if not _is_light(text) and (self.uses[scalar] > 1 or len(text) > 60):
             text = self.body.assign(f"{self._source(read.node)}_read", text)

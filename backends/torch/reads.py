@@ -17,13 +17,16 @@ from tensorlang.ir.nodes import Affine, At, Gather, Group, Read, Subscript
 from tensorlang.size import Size
 
 
-def read_operand(body: Body, read: Read, sizes: Sequence[Size]) -> Operand:
-    """The value of a read with one axis for each local index it mentions."""
+def read_operand(body: Body, read: Read, sizes: Sequence[Size], ordered: bool = False) -> Operand:
+    """The value of a read with one axis for each local index it mentions.
+
+    `ordered`: what is gathered lies in memory in the order of its labels.
+    """
     value = body.values[read.node]
     assert len(read.subscripts) == value.rank, (read, value)
     complex_axes = _indexed_axes(read, value.shape, sizes)
     if complex_axes:
-        return indexed(body, read, sizes, complex_axes, read_operand)
+        return indexed(body, read, sizes, complex_axes, read_operand, ordered)
     return _viewed(body, read, sizes)
 
 

@@ -27,6 +27,9 @@ def scatter(body: Body, node: Node, name: str) -> Operand:
     # the axes landed on are merged into one, which stands where the first of them stands
     front = [axis for axis in plain if axis < landing[0]]
     back = [axis for axis in plain if axis > landing[0]]
+    memory = _memory(body, node)
+    if set(back) <= set(memory):  # as the values lie: the result is a view in the declared order
+        back.sort(key=memory.index)
     cells = product(node.sizes[axis] for axis in landing)
     drop = any(_drops(target[axis]) for target in op.targets for axis in landing)
     parts = [
@@ -50,6 +53,11 @@ def scatter(body: Body, node: Node, name: str) -> Operand:
 
 def _drops(subscript: Subscript) -> bool:
     return isinstance(subscript, Affine | Gather) and subscript.boundary is Boundary.ELSE
+
+
+def _memory(body: Body, node: Node) -> tuple[int, ...]:
+    """The order in which the first value lies."""
+    return read_operand(body, node.reads[0], node.sizes).memory
 
 
 class _Part:

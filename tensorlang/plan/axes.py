@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tensorlang.check.program import Boundary
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import (
     Affine,
@@ -84,6 +85,41 @@ def between(order: Sequence[int], node: Node) -> tuple[Order, Order] | None:
     return before, after
 
 
+def from_right(left: Sequence[int], right: Sequence[int], node: Node) -> bool:
+    """Whether a batch of matrices in these memory orders is multiplied as right @ left.
+
+    Where left @ right would have to read both transposed.
+    """
+    return left[-1] < node.rank and left[-1] not in right and right[-1] >= node.rank
+
+
+def _together(order: Sequence[int], members: frozenset[int]) -> bool:
+    places = [place for place, index in enumerate(order) if index in members]
+    return places[-1] - places[0] < len(places)
+
+
+def _axes(read: Read) -> list[int] | None:
+    """The index along each axis of a tensor that is read whole or in slices."""
+    out: list[int] = []
+    for subscript in read.subscripts:
+        match subscript:
+            case At(index) | Affine(((index, 1),), _, Boundary.INSIDE):
+                out.append(index)
+            case _:
+                return None
+    return out if len(set(out)) == len(out) else None
+
+
+def _fastest(node: Node) -> int | None:
+    """The longest known axis of both operands, for a product that broadcasts over axes of both."""
+    left, right = (set(read_indices(read)) for read in node.reads)
+    if node.bound or left >= right or right >= left:
+        return None
+    sizes = {i: size for i in left & right if isinstance(size := node.sizes[i], int)}
+    longest = max(sizes, key=lambda i: (sizes[i], i), default=None)
+    return longest if longest is not None and sizes[longest] >= _ROWS else None
+
+
 @dataclass(slots=True)
 class _Layout:
     fixed: set[Slot]
@@ -122,7 +158,10 @@ class _Layout:
             self._wish(read, rank)
 
     def _wish_product(self, node: Node) -> None:
-        if len(node.reads) != 2 or not node.bound:
+        if len(node.reads) != 2:
+            return
+        if not node.bound:
+            self._wish_outer(node)
             return
         left, right = (set(read_indices(read)) for read in node.reads)
         for read in node.reads:
@@ -136,6 +175,15 @@ class _Layout:
                 summed = (axis for axis, i in enumerate(indices) if rank[i][0] == 2)
                 self.inner[read.node] = frozenset(summed)
             self._wish(read, rank)
+
+    def _wish_outer(self, node: Node) -> None:
+        """A product that broadcasts runs along an axis of both operands: each has it last."""
+        fastest = _fastest(node)
+        for read in node.reads:
+            axes = _axes(read)
+            if fastest is not None and axes is not None and read.node not in self.wishes:
+                order = sorted(range(len(axes)), key=lambda axis: axes[axis] == fastest)
+                self.wishes[read.node] = tuple(order)
 
     def _pass_on(self, out: Slot, node: Node) -> None:
         wish = self.wishes.get(out)
@@ -187,6 +235,8 @@ class _Layout:
             order = [*around[0], *columns, *around[1]]
             return (*order, *(i for i in range(node.rank) if i not in order))
         shared = [i for i in left if i in right and i < node.rank]
+        if shared and from_right(left, right, node):
+            left, right = right, left
         groups = [
             shared,
             [i for i in left if i not in right and i < node.rank],
@@ -194,11 +244,13 @@ class _Layout:
         ]
         wish = self.wishes.get(out)
         if wish is not None:
-            groups = [sorted(group, key=wish.index) for group in groups]
             inner = self.inner.get(out, frozenset())
+            sorted_ = [sorted(group, key=wish.index) for group in groups]
             if inner & set(groups[1]) and inner & set(groups[2]) and not set(groups[2]) <= inner:
                 # summed over axes of both: next to each other in the middle
-                groups[2].sort(key=lambda axis: axis not in inner)
+                sorted_[2].sort(key=lambda axis: axis not in inner)
+            if not inner or _together([i for group in sorted_ for i in group], inner):
+                groups = sorted_  # else it is copied anyway: the operands lie as they do
         order = [i for group in groups for i in group]
         return (*order, *(i for i in range(node.rank) if i not in order))
 
@@ -208,12 +260,13 @@ class _Layout:
             indices = self._indices(read)
             if indices is not None and set(range(node.rank)) <= set(indices):
                 return tuple(i for i in indices if i < node.rank)
+        if not isinstance(node.op, Contract) or len(node.reads) != 2:
+            return otherwise
         orders = [self._indices(read) for read in node.reads]
         last = {order[-1] if order else None for order in orders}
-        if isinstance(node.op, Contract) and len(node.reads) == 2 and len(last) == 1:
-            (fastest,) = last
-            if fastest is not None and fastest < node.rank:
-                return (*(i for i in otherwise if i != fastest), fastest)
+        fastest = last.pop() if len(last) == 1 else _fastest(node)
+        if fastest is not None and fastest < node.rank:
+            return (*(i for i in otherwise if i != fastest), fastest)
         return otherwise
 
     def _after(self, node: Node, read: Read, otherwise: Order) -> Order:
@@ -232,6 +285,10 @@ class _Layout:
                     out.append(index)
                 case Group(indices):
                     out += indices
+                case Affine(((index, 1),), _, Boundary.INSIDE):  # a slice
+                    out.append(index)
+                case Affine((), _, Boundary.INSIDE):  # one cell
+                    pass
                 case _:
                     return None
         return out if len(set(out)) == len(out) else None

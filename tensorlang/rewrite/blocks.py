@@ -57,7 +57,7 @@ def blocks(node: Node, site: Site) -> Node | None:
         summed = [index for index in axes if index in node.bound]
         for first, second in itertools.combinations(summed, 2):
             joined = _joined(cells, axes, first, second)
-            if joined is None or not _fits(rest, joined, site):
+            if joined is None or not stands_alone(rest, first, second, site):
                 continue
             found = _compared(node, rest, joined, site)
             if _pays(found) and (best is None or sum(found.after) < sum(best[0].after)):
@@ -89,9 +89,9 @@ def _joined(
     return _Joined(first, second, pairs, table[pairs[:, 0], pairs[:, 1]], others)
 
 
-def _fits(rest: Sequence[Read], joined: _Joined, site: Site) -> bool:
+def stands_alone(rest: Sequence[Read], first: int, second: int, site: Site) -> bool:
     """Whether each of the two indices stands, alone, in one factor that is read whole."""
-    for index, other in ((joined.first, joined.second), (joined.second, joined.first)):
+    for index, other in ((first, second), (second, first)):
         readers = [read for read in rest if index in read_indices(read)]
         if len(readers) != 1 or other in read_indices(readers[0]):
             return False

@@ -31,6 +31,7 @@ from tensorlang.ir.reads import read_indices, rename_read
 from tensorlang.registry import functions
 from tensorlang.rewrite.compose import is_whole
 from tensorlang.rewrite.engine import Site
+from tensorlang.rewrite.price import compared, node_price, points
 
 _MOST_WORK = 10**8
 _MOST_CELLS = 10**6
@@ -149,11 +150,23 @@ def _contract(node: Node, site: Site) -> Node | None:
     made = Read(site.add(folded), tuple(At(index) for index in kept))
     left = [index for index in range(len(node.sizes)) if index not in gone]
     place = {index: new for new, index in enumerate(left)}
-    return replace(
+    out = replace(
         node,
         reads=tuple(rename_read(read, place) for read in (made, *others)),
         sizes=tuple(node.sizes[index] for index in left),
     )
+    return out if len(known) == 2 or _pays(node, out, site) else None
+
+
+def _pays(node: Node, out: Node, site: Site) -> bool:
+    """Whether a product of three constants or more is worth it: factors may be a cheaper form."""
+    options = site.options
+    found = compared(
+        points(node.sizes, options),
+        lambda at: node_price(node, at, options),
+        lambda at: node_price(out, at, options),
+    )
+    return found.mostly()
 
 
 def _product(node: Node, site: Site) -> Node | None:

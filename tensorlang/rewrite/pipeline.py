@@ -36,6 +36,7 @@ from tensorlang.rewrite.merges import split_weights, through_merges
 from tensorlang.rewrite.partitions import partitions
 from tensorlang.rewrite.pool import pool, unit_rows
 from tensorlang.rewrite.quadrature import quadrature
+from tensorlang.rewrite.rectangles import rectangles
 from tensorlang.rewrite.scalars import sink_scalars
 from tensorlang.rewrite.scans import open_prefixes, scans
 from tensorlang.rewrite.selections import selections
@@ -82,6 +83,7 @@ PIPELINE: tuple[tuple[Row, ...], ...] = (
         Row("symmetric", once, "fewer cells to select, on the whole product"),
         Row("selections", selections, "after orders are known, and gathers formed"),
         Row("quadrature", quadrature, "late: as a constant it would be multiplied out again"),
+        Row("rectangles", rectangles, "before blocks: slices are views, picks are copies"),
         Row("blocks", blocks, "what selections leave, on the whole product"),
         Row("common", share_turned, "after nodes have their last form"),
         Row("dft", dft, "a constant that nothing above has taken apart"),

@@ -45,11 +45,13 @@ def quadrature(node: Node, site: Site) -> Node | None:
         grids = _grid(tuple(known))
         point = len(node.sizes)
         factors = []
-        for at, (axis, table) in enumerate(zip(axes, grids, strict=True)):
-            value = table * scale if at == 2 else table
+        for axis, table in zip(axes, (*grids[:2], grids[2] * scale), strict=True):
+            # as torch keeps the weight of a linear map: its result first
+            value = table if axis < node.rank else np.ascontiguousarray(table.T)
             op = Const(Array(value))
             made = site.graph.add(Node(op, (), tuple(value.shape), 2, Dtype.REAL))
-            factors.append(Read(made, (At(axis), At(point))))
+            order = (axis, point) if axis < node.rank else (point, axis)
+            factors.append(Read(made, tuple(map(At, order))))
         one = Node(
             node.op,
             (*node.reads[:k], *factors, *node.reads[k + 1 :]),
