@@ -35,7 +35,7 @@ fmt: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)  ## every workload against its peers, ratios of one interleaved run
-	for name in axial third_order grassmann equivariant structured tensor_networks factorised compile_time; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in axial third_order grassmann identities equivariant structured tensor_networks factorised compile_time; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(STAMP)  ## the pages and parts of pages that show what the compiler prints
 	$(BIN)/python -m docs.build

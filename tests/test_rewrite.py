@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tensorlang.ir.nodes import (
@@ -318,6 +321,12 @@ def test_a_stored_part_of_an_expression_is_read() -> None:
 def test_rules_say_why_they_stand_where_they_stand() -> None:
     assert all(row.why for phase in PIPELINE for row in phase)
     assert len(set(names())) == len(names())
+
+
+def test_the_documentation_names_rewrites_that_there_are() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "rewrites.md").read_text()
+    named = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)))
+    assert named and set(named) <= set(names())
 
 
 def test_dead_values_are_dropped() -> None:
