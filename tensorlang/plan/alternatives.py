@@ -27,7 +27,7 @@ def alternatives(
     Each differs from the first in the order of one product. `kept`: for calls that keep what is
     made of parameters alone.
     """
-    problems = products(graph)
+    problems = products(graph, options)
     if not kept:
         problems = [replace(problem, kept=frozenset()) for problem in problems]
     priced = [_priced(problem, options, point)[:_MOST_EACH] for problem in problems]

@@ -26,7 +26,9 @@ from tensorlang.ir.nodes import (
     Softmax,
 )
 from tensorlang.ir.reads import leaves, read_indices, rename_read, substitute
+from tensorlang.options import Options
 from tensorlang.plan.builder import is_simple
+from tensorlang.plan.sides import sides
 from tensorlang.rewrite.compose import scalar_indices
 from tensorlang.rewrite.finite import Finite
 from tensorlang.size import Size
@@ -67,7 +69,7 @@ class _Logits:
 
 
 def attentions(
-    graph: Graph, alive: list[NodeId], readers: Mapping[NodeId, list[NodeId]]
+    graph: Graph, alive: list[NodeId], readers: Mapping[NodeId, list[NodeId]], options: Options
 ) -> dict[NodeId, Match]:
     """Every attention of the graph, by the contraction that consumes the softmax."""
     out: dict[NodeId, Match] = {}
@@ -78,7 +80,7 @@ def attentions(
             continue
         users = readers.get(identity, [])
         if len(users) == 1 and identity not in graph.outputs and users[0] not in out:
-            match = _match(graph, identity, users[0], readers, finite)
+            match = _match(graph, identity, users[0], readers, finite, options)
             if match is not None:
                 out[users[0]] = match
     return out
@@ -90,6 +92,7 @@ def _match(
     consumer: NodeId,
     readers: Mapping[NodeId, list[NodeId]],
     finite: Finite,
+    options: Options,
 ) -> Match | None:
     soft, use = graph.node(softmax), graph.node(consumer)
     if not isinstance(soft.op, Softmax) or not isinstance(use.op, Contract):
@@ -139,8 +142,7 @@ def _match(
         names[index] = len(sizes)
         sizes.append(core.sizes[index])
     reads = [rename_read(read, names) for read in core.reads]
-    keys = tuple(read for read in reads if _mentions(read, key))
-    queries = tuple(read for read in reads if not _mentions(read, key))
+    queries, keys = sides(reads, key, rest, values, sizes, options)
     if not keys or not queries:
         return None
     on_key = {index for read in (*keys, *values) for index in read_indices(read)}

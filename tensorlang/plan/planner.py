@@ -48,16 +48,16 @@ def plan(graph: Graph, options: Options) -> Plan:
     return _for_target(ours, options)
 
 
-def products(graph: Graph) -> list[Problem]:
+def products(graph: Graph, options: Options) -> list[Problem]:
     """The products of three or more tensors whose order a plan chooses."""
     problems: list[Problem] = []
-    _collect(drafted(graph, fused=True), problems)
+    _collect(drafted(graph, fused=True, options=options), problems)
     return problems
 
 
 def plan_in_orders(graph: Graph, options: Options, orders: Sequence[Tree]) -> Plan:
     """The plan that takes these orders for `products`, at all sizes."""
-    draft = drafted(graph, fused=True)
+    draft = drafted(graph, fused=True, options=options)
     return _for_target(_assembled(draft, [(When(()), tuple(orders))], options), options)
 
 
@@ -93,7 +93,7 @@ def _planned(graph: Graph, options: Options, fused: bool, keeps: bool = True) ->
 
     If it `keeps` what is made of parameters alone, calls that do so have regimes of their own.
     """
-    draft = drafted(graph, fused)
+    draft = drafted(graph, fused, options)
     problems: list[Problem] = []
     names = _collect(draft, problems)
     if not keeps:

@@ -24,6 +24,7 @@ from tensorlang.ir.nodes import (
     Read,
 )
 from tensorlang.ir.reads import leaves, read_indices, redirect, redirect_read, rename_read
+from tensorlang.options import Options
 from tensorlang.plan.attention import Match, attentions, bias_expression, rename_scalar
 from tensorlang.plan.builder import Builder, Names, Target, Trees, is_simple
 from tensorlang.plan.naming import value_names
@@ -48,11 +49,11 @@ class Draft:
     calls: Mapping[tuple[str, str, tuple[Read, ...]], tuple[NodeId, ...]]
 
 
-def drafted(graph: Graph, fused: bool) -> Draft:
+def drafted(graph: Graph, fused: bool, options: Options) -> Draft:
     """Slots and names of all values; attentions are single steps if `fused`, else spelled out."""
     alive = graph.alive()
     readers = alive_readers(graph, alive)
-    matches = attentions(graph, alive, readers) if fused else {}
+    matches = attentions(graph, alive, readers, options) if fused else {}
     absorbed = frozenset(node for match in matches.values() for node in match.absorbed)
     known = leaves_of(graph, alive)
     steps = [node for node in alive if node not in absorbed and node not in known]
