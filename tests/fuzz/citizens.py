@@ -198,4 +198,5 @@ CHECKS: Mapping[str, Check] = {
 def asked(seed: int, times: float = 1.0) -> tuple[str, ...]:
     """The checks of one program; `times` as many programs are asked each."""
     rng = np.random.default_rng([seed, 2])
-    return tuple(name for name, check in CHECKS.items() if rng.random() < times * check.share)
+    shares = {name: check.share for name, check in CHECKS.items()} | {"single": 0.1}
+    return tuple(name for name, share in shares.items() if rng.random() < times * share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import tempfile
@@ -22,6 +23,7 @@ from tests.fuzz.citizens import CHECKS
 
 VALUES = 1e-9
 SLOPES = 1e-5
+SINGLE = 1e-5
 Variant = Mapping[str, Any]
 
 
@@ -30,8 +32,11 @@ def variants(seed: int) -> tuple[Variant, ...]:
     names = list(rewrite_names())
     generator = np.random.default_rng([seed, 1])
     some = tuple(name for name in names if generator.random() < 0.4)
-    checks = bool(generator.random() < 0.7)
-    last = {"without": some, "index_checks": checks}
+    last: dict[str, Any] = {"without": some, "index_checks": bool(generator.random() < 0.7)}
+    if generator.random() < 0.2:
+        last["memory"] = 10**5
+    if generator.random() < 0.2:
+        last["profile"] = "h100"
     return ({}, {"target": "triton"}, {"without": tuple(names)}, last)
 
 
@@ -40,7 +45,8 @@ def compare(
 ) -> int:
     """Raise Mismatch unless every variant agrees with the reference on two draws of sizes.
 
-    `checks` of what else PyTorch asks are made of the first two variants on the first draw.
+    Further checks, those that `citizens` names and "single" (float32), are made of the first draw,
+    of the first two variants.
     Returns how many of the draws could be compared.
     """
     generator = np.random.default_rng(seed)
@@ -59,6 +65,8 @@ def compare(
                 continue
             _compare_values(case, modules, generator)
             if not compared:
+                if "single" in checks:
+                    _compare_single(case, modules, generator)
                 for variant, module in modules[:2]:
                     _check(case, variant, module, checks, seed)
             compared += 1
@@ -115,6 +123,8 @@ def _check(
     case: Case, variant: Variant, module: torch.nn.Module, checks: Sequence[str], seed: int
 ) -> None:
     for name in checks:
+        if name == "single":  # of all variants together
+            continue
         generator = np.random.default_rng([seed, 3])
         another = functools.partial(draw_case, case.text, case.program, generator)
         try:
@@ -126,16 +136,46 @@ def _check(
             raise broken(name, variant, error) from error
 
 
-def _sensitive(case: Case, values: Values, along: Values) -> bool:
+def _compare_single(
+    case: Case, modules: Sequence[tuple[Variant, torch.nn.Module]], generator: np.random.Generator
+) -> None:
+    """In float32: results of that dtype, three times as far off as those of the last variant."""
+    values = case.values()
+    along = {k: direction(v, generator) for k, v in values.items() if smooth(v)}
+    kinds = {torch.float64: torch.float32, torch.complex128: torch.complex64}
+    rounded = {k: v.to(kinds.get(v.dtype, v.dtype)) for k, v in values.items()}
+    errors = []
+    for variant, module in modules:
+        try:
+            got = case.run(copy.deepcopy(module).float(), rounded)
+        except Exception as error:  # as above
+            raise broken("running in float32", variant, error) from error
+        for name, y, w in zip(case.program.outputs, got, case.want, strict=True):
+            full = torch.as_tensor(w).dtype
+            if y.dtype is not kinds.get(full, full):
+                raise Mismatch("float32: dtype", f"{variant or 'torch'}: {name} is {y.dtype}")
+        arrays = (y.detach().resolve_conj().numpy() for y in got)
+        found = (relative_error(y, np.asarray(w)) for y, w in zip(arrays, case.want, strict=True))
+        errors.append(max(found, default=0.0))
+    for (variant, _), error in zip(modules, errors, strict=True):
+        allowed = 3 * max(errors[-1], SINGLE)
+        if not error <= allowed and not _sensitive(case, values, along, 1e-6, allowed / 10):
+            where = f"{variant or 'torch'} on {[tuple(x.shape) for x in case.inputs]}"
+            raise Mismatch("float32", f"{where}: off by {error:.1e}, allowed {allowed:.1e}")
+
+
+def _sensitive(
+    case: Case, values: Values, along: Values, most: float = 1e-12, allowed: float = VALUES
+) -> bool:
     """Whether roundings of the inputs move the reference: a jump or a pole lies near."""
-    for step in (1e-14, -1e-14, 1e-12, -1e-12):
+    for step in (most / 100, -most / 100, most, -most):
         moved = {k: v + step * along[k] if k in along else v for k, v in values.items()}
         try:
             outs = case.reference(moved)
         except (IndexError, np.linalg.LinAlgError):
             return True
         for y, w in zip(outs, case.want, strict=True):
-            if not relative_error(np.asarray(y), np.asarray(w)) <= VALUES:
+            if not relative_error(np.asarray(y), np.asarray(w)) <= allowed:
                 return True
     return False
 
