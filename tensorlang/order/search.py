@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from opt_einsum.path_random import random_greedy_128
+from opt_einsum.path_random import RandomGreedy
 from opt_einsum.paths import DynamicProgramming, greedy
 
 from tensorlang.options import Options
@@ -110,16 +110,18 @@ def _paths(product: Product, sizes: dict[int, int], thorough: bool) -> Iterator[
     sizes = {index: max(2, size) for index, size in sizes.items()}
     yield greedy(inputs, output, sizes)
     count = len(inputs)
+    tries = 128
     if count <= _MOST_DP:
         yield DynamicProgramming(minimize="flops", search_outer=True)(inputs, output, sizes)
     elif count <= _MOST_CONNECTED and thorough and _connected(product) <= _MOST_SPLITS:
         yield DynamicProgramming(minimize="flops")(inputs, output, sizes)
+        tries = 64  # beside the fewest FLOPs and what improving makes of them
     if not thorough:
         return
     state = random.getstate()
     try:
         random.seed(0)
-        yield random_greedy_128(inputs, output, sizes)
+        yield RandomGreedy(max_repeats=tries)(inputs, output, sizes)
     finally:
         random.setstate(state)
 
