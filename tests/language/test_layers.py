@@ -288,9 +288,9 @@ def test_hyperparameters_of_every_type() -> None:
 
 
 def test_dims_are_exact_and_positive() -> None:
-    assert codes("dim c = d / 3; input X[c]; output Y[c] = X", "d = 8") != []
-    assert codes("dim c = d - 8; input X[c]; output Y[c] = X", "d = 8") != []
-    assert codes("dim c = d * 0.5; input X[c]; output Y[c] = X", "d = 8") != []
+    assert codes("dim c = d / 3; input X[c]; output Y[c] = X", "d = 8") == ["E0303"]
+    assert codes("dim c = d - 8; input X[c]; output Y[c] = X", "d = 8") == ["E0302"]
+    assert codes("dim c = d * 0.5; input X[c]; output Y[c] = X", "d = 8") == ["E0301"]
     agree(
         "dim c = d^2 // 3 % 4 + min(d, 2) - max(1, len(l)) + 6 / 2; input X[c]; output Y[c] = X * |c|",
         [warm(8 * 8 // 3 % 4 + 2 - 2 + 3)],
@@ -438,8 +438,10 @@ def test_consts() -> None:
         lambda x: x[[3, 0, 1]],
     )
     agree("const C[d] = 1; dim d = 3; input X[d]; output Y[] = X * C", [warm(3)], lambda x: x.sum())
-    assert codes("const P[k] = [3, 0, 4]; dim n = 4; input X[n]; output Y[k] = X[P[k]]") != []
-    assert codes("const C[i, j] = [[1, 2], [3]]; output Y[i, j] = C") != []
+    assert codes("const P[k] = [3, 0, 4]; dim n = 4; input X[n]; output Y[k] = X[P[k]]") == [
+        "E0501"
+    ]
+    assert codes("const C[i, j] = [[1, 2], [3]]; output Y[i, j] = C") == ["E0311"]
     agree(
         "const C[i] = l; input X[n]; output Y[i] = C; output Z[n] = X + sum[i](C)",
         [warm(2)],
@@ -476,8 +478,8 @@ def test_frozen_given_and_complex_params() -> None:
             torch.einsum("nd,de,ed->n", x.cdouble(), p["R"], p["R"].conj()).real,
         ),
     )
-    assert codes("input X[n]; param g[n] ~ ones; output Y[n] = X * g") != []
-    assert codes("input X[n]; param g; output Y[n] = X * g") != []
+    assert codes("input X[n]; param g[n] ~ ones; output Y[n] = X * g") == ["E0309"]
+    assert codes("input X[n]; param g; output Y[n] = X * g") == ["E0720"]
 
 
 def test_dropout_acts_in_training_only() -> None:

@@ -199,8 +199,8 @@ def test_strings_as_hyperparameters(text: str) -> None:
 
 
 def test_no_escapes_in_strings_and_docstrings() -> None:
-    assert codes('layer L():\n    """a \\" b"""\n    output Y[] = 1\n') != []
-    assert codes('layer L(s = "a\\n"):\n    output Y[] = 1\n') != []
+    assert codes('layer L():\n    """a \\" b"""\n    output Y[] = 1\n') == ["E0108"]
+    assert codes('layer L(s = "a\\n"):\n    output Y[] = 1\n') == ["E0108"]
 
 
 def test_nothing_of_a_spec_is_executed(tmp_path: Path) -> None:

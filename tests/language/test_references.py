@@ -60,7 +60,7 @@ def test_diagonals(n: int) -> None:
         [warm(n, n, n)],
         lambda x: torch.einsum("iii->i", x),
     )
-    assert codes("input X[n]; output Y[n, n] = X") != []
+    assert codes("input X[n]; output Y[n, n] = X") == ["E0405"]
 
 
 @pytest.mark.parametrize("b, n", [((), 3), ((2,), 1), ((2, 1, 3), 4), ((0,), 2)])
@@ -188,7 +188,7 @@ def test_else(n: int) -> None:
         [warm(n, 3)],
         lambda v: F.pad(v, (0, 1, 1, 0))[:n, 1:],
     )
-    assert codes("input X[n, m]; output Y[n, m] = X[n - 1 else 0, m + 1 else 1]") != []
+    assert codes("input X[n, m]; output Y[n, m] = X[n - 1 else 0, m + 1 else 1]") == ["E0503"]
 
 
 def test_gathers() -> None:
@@ -348,7 +348,7 @@ def test_an_axis_is_read_by_an_index_of_an_equal_size() -> None:
         lambda x: x * 1,
         hypers="d = 3",
     )
-    assert codes("input X[n], Z[m]; output Y[n] = X[n] + Z[n]") != []
+    assert codes("input X[n], Z[m]; output Y[n] = X[n] + Z[n]") == ["E0308"]
 
 
 def test_sizes_in_expressions() -> None:

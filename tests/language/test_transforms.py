@@ -247,6 +247,6 @@ def test_transforms_stand_inside_expressions() -> None:
         [warm(3, 3), warm(3, 3, seed=1)],
         lambda a, b: (a @ b).inverse(),
     )
-    assert codes("input X[x]; output Y[k] = rfft[x -> k](X)") != []
-    assert codes("input Z[x]: complex; dim k = 2; output Y[k] = rfft[x -> k](Z)") != []
-    assert codes('input X[x]; dim k = 2; output Y[k] = rfft[x -> k](X, norm = "none")') != []
+    assert codes("input X[x]; output Y[k] = rfft[x -> k](X)") == ["E0201"]
+    assert codes("input Z[x]: complex; dim k = 2; output Y[k] = rfft[x -> k](Z)") == ["E0601"]
+    assert codes('input X[x]; dim k = 2; output Y[k] = rfft[x -> k](X, norm = "none")') == ["E0611"]
