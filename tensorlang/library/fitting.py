@@ -4,6 +4,7 @@ least squares for any product of factors; and back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import opt_einsum
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse.linalg import svds
 
 from tensorlang.library.factorisation import (
@@ -28,6 +30,7 @@ from tensorlang.library.factorisation import (
 
 _LARGE = 1024  # sides of a matrix from which on a full SVD is avoided
 _STARTS, _SHORT, _SWEEPS = 4, 20, 500  # of alternating least squares
+_SETTLED = 4  # sweeps before longer steps are tried
 
 
 # --- back to the dense tensor --------------------------------------------------------------------
@@ -229,7 +232,8 @@ def alternating(values: Array, form: Form) -> tuple[Array, ...]:
     With one factor free the equation is linear in it: its Gram matrix is the contraction of all
     other factors with themselves. The best of a few short starts is carried on.
     """
-    tried = [_swept(values, form, drawn(form, values, seed), _SHORT) for seed in range(_STARTS)]
+    bases = _bases(form, values)
+    tried = [_swept(values, form, _drawn(form, bases, seed), _SHORT) for seed in range(_STARTS)]
     (_, _, best) = min((error, seed, found) for seed, (error, found) in enumerate(tried))
     return _swept(values, form, best, _SWEEPS)[1]
 
@@ -237,37 +241,64 @@ def alternating(values: Array, form: Form) -> tuple[Array, ...]:
 def _swept(
     values: Array, form: Form, start: tuple[Array, ...], sweeps: int
 ) -> tuple[float, tuple[Array, ...]]:
-    factors, error = list(start), 2.0
-    for _ in range(sweeps):
+    """Solve for each factor in turn, again and again; between sweeps go on in the same direction.
+
+    A step that made the next sweep worse is taken back (Bro, 1998: line search by a root of the
+    number of the sweep).
+    """
+    before: tuple[float, tuple[Array, ...]] = (2.0, start)
+    whole = float(np.vdot(values, values).real)
+    factors, leapt = list(start), False
+    for sweep in range(1, sweeps + 1):
+        explained = 0.0
         for k in range(len(factors)):
-            factors[k] = _solved(values, form, factors, k)
-        before, error = error, relative_error(values, form, factors)
-        if error < 1e-14 or before - error <= 1e-7 * before:
-            break
-    return error, tuple(factors)
+            factors[k], explained = _solved(values, form, factors, k)
+        # |T - F|^2 = |T|^2 - <F, T> after a solution; where that cancels, the difference itself
+        share = 1 - explained / whole if whole else 0.0
+        error = math.sqrt(share) if share > 1e-6 else relative_error(values, form, factors)
+        now = (error, tuple(factors))
+        if leapt and error > before[0]:
+            factors, leapt = list(before[1]), False
+            continue
+        if error < 1e-14 or before[0] - error <= 1e-7 * before[0]:
+            return min(now, before, key=lambda found: found[0])
+        leapt = sweep > _SETTLED
+        if leapt:
+            step = sweep ** (1 / len(factors)) - 1
+            factors = [new + step * (new - old) for new, old in zip(now[1], before[1], strict=True)]
+        before = now
+    return before
 
 
-def drawn(form: Form, values: Array, seed: int) -> tuple[Array, ...]:
-    """Random factors, the same each time; the singular vectors of the unfolding where they fit."""
-    generator = np.random.default_rng(seed)
+def _bases(form: Form, values: Array) -> list[Array | None]:
+    """For each factor over a mode and a bond the first singular vectors of the unfolding."""
     names = [mode.name for mode in modes(form.axes)]
-    out = []
+    out: list[Array | None] = []
     for factor in form.factors:
         plain = [read for read in factor.reads if isinstance(read, str)]
         own = [name for name in plain if name in names]
-        if len(plain) == 2 and len(own) == 1 and plain[0] == own[0]:
-            matrix = unfolding(values, names.index(own[0]))
+        fits = len(plain) == 2 and len(own) == 1 and plain[0] == own[0]
+        rank = min(factor.shape[-1], factor.shape[0])
+        out.append(leading(unfolding(values, names.index(own[0])), rank) if fits else None)
+    return out
+
+
+def _drawn(form: Form, bases: Sequence[Array | None], seed: int) -> tuple[Array, ...]:
+    """Random factors, the same each time, beside what is given."""
+    generator = np.random.default_rng(seed)
+    out = []
+    for factor, first in zip(form.factors, bases, strict=True):
+        if first is None:
+            out.append(generator.standard_normal(factor.shape))
+        else:
             size, rank = factor.shape
-            first = leading(matrix, min(rank, size))
             more = generator.standard_normal((size, rank - first.shape[1])) / size**0.5
             out.append(np.concatenate([first, more], axis=1))
-        else:
-            out.append(generator.standard_normal(factor.shape))
     return tuple(out)
 
 
-def _solved(values: Array, form: Form, factors: Sequence[Array], k: int) -> Array:
-    """The factor at place k for which the error is least, the others as they are."""
+def _solved(values: Array, form: Form, factors: Sequence[Array], k: int) -> tuple[Array, float]:
+    """The factor at place k for which the error is least, the others as they are; <F, T> then."""
     kept_modes = [mode.name for mode in modes(form.axes)]
     labels = {name: j for j, name in enumerate((*kept_modes, *(b.name for b in form.bonds)))}
     shifted = {**labels, **{b.name: len(labels) + j for j, b in enumerate(form.bonds)}}
@@ -300,6 +331,19 @@ def _solved(values: Array, form: Form, factors: Sequence[Array], k: int) -> Arra
     wanted = [labels[name] for name in (*mine, *outer)]
     vector = opt_einsum.contract(*right, wanted, optimize="greedy")
     inner = vector.reshape(count, -1)
-    solution = np.linalg.lstsq(matrix, inner, rcond=1e-13)[0].reshape(vector.shape)
+    solution = _least_squares(matrix, inner)
     order = [(*mine, *outer).index(name) for name in own]
-    return np.ascontiguousarray(solution.transpose(order))
+    found = np.ascontiguousarray(solution.reshape(vector.shape).transpose(order))
+    return found, float(np.vdot(solution, inner).real)
+
+
+def _least_squares(matrix: Array, right: Array) -> Array:
+    """The solution of normal equations, by Cholesky unless they are nearly singular."""
+    try:
+        lower, _ = cho_factor(matrix, lower=True)
+    except LinAlgError:
+        lower = np.zeros((1, 1))
+    pivots = np.abs(np.diagonal(lower))
+    if pivots.min() > 1e-5 * pivots.max():
+        return np.asarray(cho_solve((lower, True), right))
+    return np.asarray(np.linalg.lstsq(matrix, right, rcond=1e-13)[0])
