@@ -22,6 +22,7 @@ from tensorlang.check.program import (
     Program,
     Read,
     Scatter,
+    ScatterOp,
     SubCall,
     Table,
     free_indices,
@@ -128,11 +129,15 @@ class _Statements:
         return self.graph.add(merged, spans=self.expressions.spans)
 
     def _scatter(self, scatter: Scatter) -> None:
-        indices: dict[Index, int] = {}
-        for at, axis in enumerate(scatter.axes):
-            if len(axis.indices) == 1:
-                indices[axis.indices[0]] = at
+        indices = _kept_axes(scatter)
         rank = len(scatter.axes)
+        if len(indices) == rank:  # every value has a cell of its own
+            together = _together(scatter)
+            if together is not None:
+                node, finite = self._over(scatter.axes, together, scatter.dtype)
+                self._name(scatter.name, node, scatter.span, finite)
+                return
+            del indices[scatter.axes[0].indices[0]]
         sizes = list(_shape(scatter.axes))
         reads, targets = [], []
         finite = True
@@ -181,6 +186,33 @@ class _Statements:
             sizes = _shape(output.axes)
             node = self.graph.add(ir.Node(op, reads, sizes, len(sizes), output.dtype))
             self._name(output.name, node, call.span, finite=False)
+
+
+def _kept_axes(scatter: Scatter) -> dict[Index, int]:
+    """Indices of the axes that every contribution takes as they are, and their places."""
+    return {
+        axis.indices[0]: at
+        for at, axis in enumerate(scatter.axes)
+        if len(axis.indices) == 1
+        and all(c.subscripts[at] == At(axis.indices[0]) for c in scatter.contributions)
+    }
+
+
+def _together(scatter: Scatter) -> Expr | None:
+    """Contributions that land cell by cell as one expression.
+
+    None for several of max= or min= to a tensor: their ties are shared by all of them.
+    """
+    first, *others = (cast(c.body, scatter.dtype) for c in scatter.contributions)
+    if not others:
+        return first
+    if scatter.op is ScatterOp.SUM:
+        return Apply("add", (first, *others), scatter.dtype)
+    if scatter.axes:
+        return None
+    for other in others:
+        first = Apply(scatter.op.value, (first, other), scatter.dtype)
+    return first
 
 
 def _is_known(value: Expr | Table | Constructed, constants: Mapping[str, object]) -> bool:

@@ -109,5 +109,8 @@ def _land(
     values = np.broadcast_to(aligned(body, indices), shape)
     keep = np.broadcast_to(aligned(inside or constant(True), indices), shape)
     cells = tuple(np.broadcast_to(aligned(p, indices), shape)[keep] for p in positions)
+    if not positions:  # a number is a tensor of one cell
+        out, reached = out.reshape(1), reached.reshape(1)
+        cells = (np.zeros(np.count_nonzero(keep), np.int64),)
     space.arrays.land(statement.op, out, cells, space.arrays.cast(values[keep], statement.dtype))
     reached[cells] = True

@@ -482,6 +482,35 @@ def test_frozen_given_and_complex_params() -> None:
     assert codes("input X[n]; param g; output Y[n] = X * g") == ["E0720"]
 
 
+@pytest.mark.parametrize("sizes", [(3, 2), (1, 1), (0, 2)])
+def test_values_that_land_on_cells_of_their_own(sizes: tuple[int, int]) -> None:
+    x = warm(*sizes)
+    for op in ("+=", "max=", "min="):
+        agree(f"input X[n, d]; output Y[d, n] {op} X", [x], lambda x: x.T * 1)
+        agree(f"input X[n, d]; output Y {op} X * X", [x], lambda x: (x * x).sum())
+    agree(
+        "input X[n, d]; output Y[n] += X * d; output Y[n] += n; output Z = 1; output S += Z; output S += 2 * X * X",
+        [x],
+        lambda x: (
+            x @ torch.arange(sizes[1]).double() + torch.arange(sizes[0]),
+            torch.tensor(1),
+            1 + 2 * (x * x).sum(),
+        ),
+    )
+    agree(
+        "input X[n, d]; output Y[d, n] max= X; output Y[d, n] max= 1 - X; output S min= X * X; output S min= 1",
+        [x],
+        lambda x: (torch.maximum(x, 1 - x).T, torch.clamp((x * x).sum(), max=1)),
+    )
+    if sizes[0]:
+        cells = torch.tensor([0, 0, sizes[0] - 1])
+        agree(
+            "input X[n, d], i[e]: int; T[n = i[e], d] += X[i[e], d]; T[n, d] += X; output Y[n, d] = T",
+            [x, cells],
+            lambda x, i: x.index_add(0, i, x[i]),
+        )
+
+
 def test_dropout_acts_in_training_only() -> None:
     made = layer("input X[n]; output Y[n] = dropout(X, 0.25)")
     x = torch.ones(4000, dtype=torch.float64)
