@@ -79,6 +79,11 @@ class Frame:
         """The same node in the making, under more guards."""
         return Frame(self.local, self.guards + guards, self.reads)
 
+    def without(self, indices: Sequence[Index]) -> Frame:
+        """The same node in the making, without guards over indices that are bound anew."""
+        kept = tuple(g for g in self.guards if not set(indices) & set(free_indices(g)))
+        return Frame(self.local, kept, self.reads)
+
     def ordered(self, indices: Iterable[Index]) -> tuple[Index, ...]:
         """Indices as this frame orders them, others after them as they come."""
         given = dict.fromkeys(indices)
@@ -256,6 +261,7 @@ class Expressions:
 
     # --- operators -------------------------------------------------------------------------------
     def _sum(self, expr: Reduce, frame: Frame) -> ir.Scalar:
+        frame = frame.without(expr.indices)
         parts = take_apart(expr, lambda factor: is_finite(factor, self.finite))
         needed = frame if expr.where is None else frame.under(expr.where)
         scalars: list[ir.Scalar] = []
@@ -296,6 +302,7 @@ class Expressions:
         return _at(node, axes, frame)
 
     def _reduce(self, expr: Reduce, frame: Frame) -> ir.Scalar:
+        frame = frame.without(expr.indices)
         body = masked(expr.where, expr.body, identity(expr.op, dtype_of(expr.body)))
         free = free_indices(body)
         axes = frame.ordered(index for index in free if index not in expr.indices)
