@@ -482,6 +482,13 @@ def test_frozen_given_and_complex_params() -> None:
     assert codes("input X[n]; param g; output Y[n] = X * g") == ["E0720"]
 
 
+@pytest.mark.parametrize("constructor", ["random_signs", "random_permutation", "random_normal"])
+@pytest.mark.parametrize("seed", ["-1", "1.5", "inf", "-inf"])
+def test_seeds_of_constants_are_natural_numbers(constructor: str, seed: str) -> None:
+    text = f"const C[i] = {constructor}(i, seed = {seed}); dim i = 3; output Y[i] = C * 2"
+    assert codes(text) == ["E0314"]
+
+
 @pytest.mark.parametrize("sizes", [(3, 2), (1, 1), (0, 2)])
 def test_values_that_land_on_cells_of_their_own(sizes: tuple[int, int]) -> None:
     x = warm(*sizes)

@@ -12,7 +12,8 @@ from tensorlang.library.constant import Constant, Number, Slot
 
 def check(slots: tuple[Slot, ...], arguments: dict[str, Number]) -> str | None:
     seed = arguments["seed"]
-    return None if seed >= 0 else f"seed is an integer from 0 up, here {seed}"
+    good = isinstance(seed, int) and seed >= 0
+    return None if good else f"seed is an integer from 0 up, here {seed}"
 
 
 def build(slots: tuple[Slot, ...], arguments: dict[str, Number]) -> Any:
