@@ -32,7 +32,7 @@ from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.price import stream
 from tensorlang.size import Size, same, simplest
 
-_RATE = 0.2  # share of a GEMM's arithmetic that transforms of many rows reach
+_RATE = 0.3  # share of a GEMM's arithmetic that transforms of many rows reach
 _CELL = 8.0  # bytes of a complex number
 
 
@@ -167,7 +167,7 @@ def transform_seconds(rows: float, cells: float, dtype: Dtype, options: Options)
     """So many transforms of this length, with the copy that pads what they read."""
     parts = 2.0 if dtype is Dtype.COMPLEX else 1.0
     work = 2.5 * parts * rows * cells * math.log2(max(cells, 2.0))
-    passes = 2 * stream(_CELL * parts * rows * cells, options)
+    passes = stream(_CELL * parts * rows * cells, options)
     return work / (_RATE * profile_of(options.profile).flops) + passes
 
 
