@@ -15,7 +15,7 @@ from tests.fuzz.expressions import (
     where,
     whole,
 )
-from tests.fuzz.pool import DOTS, STATIC, Axis, Pool, Tensor
+from tests.fuzz.pool import DOTS, DYNAMIC, STATIC, Axis, Pool, Tensor
 from tests.fuzz.references import reference, subscript
 
 Lines = list[str]
@@ -158,11 +158,12 @@ def split(pool: Pool) -> Lines:
 
 def window(pool: Pool) -> Lines:
     """A convolution: a proved read, by stride or dilation."""
-    options = [t for t in pool.tensors if t.kind == "real" and any(a in pool.dims for a in t.axes)]
+    known = [d for d, size in pool.dims.items() if size is not None or d in DYNAMIC]
+    options = [t for t in pool.tensors if t.kind == "real" and any(a in known for a in t.axes)]
     tensor = pool.rng.choice(options)
     if DOTS in tensor.axes:
         return []
-    place = pool.rng.choice([k for k, a in enumerate(tensor.axes) if a in pool.dims])
+    place = pool.rng.choice([k for k, a in enumerate(tensor.axes) if a in known])
     x = str(tensor.axes[place])
     u, y = pool.fresh("u"), pool.fresh("y")
     size = pool.dims[x]
