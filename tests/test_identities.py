@@ -103,7 +103,7 @@ def _drawn(axes: Mapping[str, str], sizes: Mapping[str, int]) -> list[torch.Tens
     ]
 
 
-@pytest.mark.parametrize(("name", "sizes"), itertools.product(CASES, SIZES))
+@pytest.mark.parametrize(("name", "sizes"), list(itertools.product(CASES, SIZES)))
 def test_values_and_gradients_are_those_of_the_equations(
     tmp_path: Path, name: str, sizes: Mapping[str, int]
 ) -> None:
