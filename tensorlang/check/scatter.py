@@ -150,7 +150,7 @@ def _left(scope: LayerScope, declared: ast.Declared) -> _Left | None:
                 else:
                     out.positions.append(landing)
                     out.computed.append((axis, landing, right.span))
-            case ast.GroupSlot() as group | ast.BindSlot(ast.GroupSlot() as group, _):
+            case (ast.GroupSlot() as group) | ast.BindSlot(ast.GroupSlot() as group, _):
                 sizes = " * ".join(name.id for name in group.indices)
                 hint = f"make it one axis: dim f = {sizes}, and {declared.name}[f = position]"
                 fault = "an axis of a scatter is one index, not a group"
