@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from tensorlang.backends.torch.constants import dtype_text, expression
 from tensorlang.backends.torch.file import File
-from tensorlang.backends.torch.forward import LIKE, Foreign, Method, forward
+from tensorlang.backends.torch.forward import forward
 from tensorlang.backends.torch.given import LOAD, unset_params
+from tensorlang.backends.torch.home import LIKE
 from tensorlang.backends.torch.initial import reset_lines
 from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import attribute, identifier, is_attribute, quoted
+from tensorlang.backends.torch.steps import Foreign, Method
 from tensorlang.check.names import MODULE_ATTRIBUTES
 from tensorlang.check.program import Param, Value
 from tensorlang.dtype import Dtype

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from tensorlang.backends.torch.classes import class_text, docstring
 from tensorlang.backends.torch.file import DIGEST, File
-from tensorlang.backends.torch.forward import Foreign
 from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import Names, one_underscore
 from tensorlang.backends.torch.printed import FUNCTIONS
+from tensorlang.backends.torch.steps import Foreign
 from tensorlang.options import Options
 from tensorlang.plan.plan import Plan, Region, Slot, Unit
 from tensorlang.size import Size
