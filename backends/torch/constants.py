@@ -23,12 +23,37 @@ def expression(array: Array) -> tuple[str, str | None]:
     formula = _formula(array)
     if formula is not None:
         return formula, None
+    if (doubled := _hadamard(array)) is not None:
+        return doubled, "_hadamard"
     dtype = dtype_text(array)
     if array.size <= 24:
         return f"torch.tensor({array.tolist()!r}, dtype={dtype})".replace("inf", "torch.inf"), None
     if (sparse := _sparse(array)) is not None:
         return sparse, "_sparse"
-    return f"_float64(\n{_text(array)}, {tuple(array.shape)!r}, {dtype})", "_float64"
+    shape = tuple(array.shape)
+    for small in (np.int8, np.int16):
+        if array.dtype.kind in "fi" and np.all(np.abs(array) <= np.iinfo(small).max):
+            cast = array.astype(small)
+            if np.array_equal(array, cast):
+                text = f"_from_bytes(\n{_text(cast)}, {shape!r}, torch.{cast.dtype.name})"
+                return f"{text}.to({dtype})", "_from_bytes"
+    return f"_from_bytes(\n{_text(array)}, {shape!r}, {dtype})", "_from_bytes"
+
+
+def _hadamard(array: Array) -> str | None:
+    """Sylvester's matrices, also scaled."""
+    n = len(array) if array.ndim else 0
+    if array.shape != (n, n) or n < 8 or n & (n - 1) or array.dtype.kind != "f":
+        return None
+    scale = float(array[0, 0])
+    if scale == 0 or not np.isfinite(scale) or not np.all(np.abs(array) == abs(scale)):
+        return None
+    doubled = np.ones((1, 1))
+    while len(doubled) < n:
+        doubled = np.block([[doubled, doubled], [doubled, -doubled]])
+    if not np.array_equal(array, scale * doubled):
+        return None
+    return f"_hadamard({n})" if scale == 1 else f"{scale!r} * _hadamard({n})"
 
 
 def _formula(array: Array) -> str | None:

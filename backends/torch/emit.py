@@ -74,7 +74,8 @@ def emit(
     return f"{head}\n\n{_imports(file, kernels, body)}\n\n{body}\n"
 
 
-_BEFORE = ("_float64", "_sparse")  # functions that constants call when the file is loaded
+_BEFORE = ("_from_bytes", "_hadamard", "_sparse")
+"""Functions that constants call when the file is loaded."""
 
 
 def _own(file: File) -> list[str]:

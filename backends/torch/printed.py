@@ -161,11 +161,19 @@ def _eye(param: Tensor, value: float) -> None:
     cells = torch.arange(min(param.shape), device=param.device)
     param[(cells,) * param.dim()] = value
 ''',
-    "_float64": '''
-def _float64(text: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    "_from_bytes": '''
+def _from_bytes(text: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """A constant from the base64 text of its bytes."""
     data = bytearray(base64.b64decode(text))
     return torch.frombuffer(data, dtype=dtype).reshape(shape)
+''',
+    "_hadamard": '''
+def _hadamard(n: int) -> Tensor:
+    """Sylvester's Hadamard matrix of size n, a power of two."""
+    out = torch.ones(1, 1, dtype=torch.float64)
+    while len(out) < n:
+        out = torch.cat((torch.cat((out, out), 1), torch.cat((out, -out), 1)))
+    return out
 ''',
     "_sparse": '''
 def _sparse(
@@ -312,7 +320,7 @@ IMPORTS: dict[str, tuple[str, ...]] = {
     "_check_given": ("import functools",),
     "_attention_in_blocks": ("import functools", "from collections.abc import Callable"),
     "_one_by_one": ("from collections.abc import Callable",),
-    "_float64": ("import base64",),
+    "_from_bytes": ("import base64",),
     "_sparse": ("import math",),
 }
 

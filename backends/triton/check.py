@@ -17,6 +17,8 @@ from typing import Any
 
 SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024, "gfx942": 64 * 1024}
 CHIPS = {"sm_80": "ampere", "sm_90": "hopper", "gfx942": "cdna"}
+_FORM = 2
+"""Of what a report says: older ones are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Job:
     def key(self) -> str:
         named = self.source.replace(self.name, "kernel")
         rest = [self.kinds, sorted(self.blocks.items()), self.warps, self.stages, self.precision]
-        text = json.dumps([named, rest, self.arch, importlib.metadata.version("triton")])
+        tools = [importlib.metadata.version("triton"), _FORM]
+        text = json.dumps([named, rest, self.arch, *tools])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import re
 import subprocess
@@ -25,6 +27,8 @@ HEADER = "import triton\nimport triton.language as tl\n\n\n@triton.jit\n"
 
 def main() -> None:
     jobs = json.load(sys.stdin)
+    triton.knobs.compilation.always_compile = True  # what is cached has no log
+    triton.knobs.nvidia.dump_ptxas_log = True
     with tempfile.TemporaryDirectory() as folder:
         reports = [compiled(job, Path(folder)) for job in jobs]
     print(json.dumps([asdict(report) for report in reports]))
@@ -39,16 +43,19 @@ def compiled(job: dict[str, Any], folder: Path) -> KernelReport:
     cuda = arch.startswith("sm_")
     target = GPUTarget("cuda", int(arch[3:]), 32) if cuda else GPUTarget("hip", arch, 64)
     options = {"num_warps": job["warps"], "num_stages": job["stages"], "enable_fp_fusion": True}
+    source = ASTSource(function, signature, constants, hints)
+    log = io.StringIO()
     start = time.perf_counter()
     try:
-        made = triton.compile(
-            ASTSource(function, signature, constants, hints), target=target, options=options
-        )
+        with contextlib.redirect_stdout(log):
+            made = triton.compile(source, target=target, options=options)
     except (RuntimeError, triton.CompilationError) as error:  # what the compiler could not do
         text = " ".join(str(error).split())[-400:]
         return KernelReport(name, arch, 0, 0, 0, time.perf_counter() - start, text)
     seconds = round(time.perf_counter() - start, 2)
-    registers, spills = _cuda(made.asm["cubin"], folder) if cuda else _amd(made.asm["amdgcn"])
+    registers, spills = (
+        _cuda(made.asm["cubin"], log.getvalue(), folder) if cuda else _amd(made.asm["amdgcn"])
+    )
     return KernelReport(name, arch, registers, spills, made.metadata.shared, seconds)
 
 
@@ -97,14 +104,18 @@ def _arguments(
     return signature, constants, hints
 
 
-def _cuda(cubin: bytes, folder: Path) -> tuple[int, int]:
-    """(registers, bytes of stack a thread) from the tool that comes with Triton."""
+def _cuda(cubin: bytes, log: str, folder: Path) -> tuple[int, int]:
+    """(registers, bytes of them that a thread spills) from the tools that come with Triton.
+
+    A stack may also hold what sin and cos reduce angles by: the assembler's log tells them apart.
+    """
     path = folder / "kernel.cubin"
     path.write_bytes(cubin)
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     done = subprocess.run([tool, "-res-usage", path], capture_output=True, text=True, check=True)
     used = dict(re.findall(r"\b(REG|STACK):(\d+)", done.stdout))
-    return int(used["REG"]), int(used["STACK"])
+    spilled = [int(count) for count in re.findall(r"(\d+) bytes spill stores", log)]
+    return int(used["REG"]), sum(spilled) if spilled else int(used["STACK"])
 
 
 def _amd(text: str) -> tuple[int, int]:

@@ -138,12 +138,14 @@ def row_tile(lanes: int) -> tuple[int, int, int]:
     return max(1, TILE // block), block, 4 if block <= 2048 else 8 if block <= 4096 else 16
 
 
-def row_configs(lanes: int | None, has_rows: bool) -> tuple[Config, ...]:
+def row_configs(lanes: int | None, has_rows: bool, angles: bool) -> tuple[Config, ...]:
     """What a launch may use. `lanes` is the length of a row, 0 if a tile holds a piece of it; None
-    if only the call knows: one configuration per bucket then."""
+    if only the call knows: one configuration per bucket then. `angles`: sin, cos and tan need
+    registers of their own to bring large arguments down."""
     out = []
     for size in ROW_BLOCKS if lanes is None else (lanes,):
         rows, block, warps = row_tile(size)
+        rows = max(1, rows // 2) if angles else rows
         blocks = (("BR", rows), ("BL", block)) if has_rows else (("BL", block),)
         out.append(Config(blocks, warps, 1))
     return tuple(out)

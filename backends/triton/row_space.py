@@ -19,12 +19,14 @@ from tensorlang.backends.triton.kernel_ir import (
     Tensor,
 )
 from tensorlang.dtype import Dtype
-from tensorlang.ir.nodes import At, Group, Read
+from tensorlang.ir.nodes import At, Group, Pointwise, Read
+from tensorlang.ir.reads import applied
 from tensorlang.plan.plan import Slot, Step
 from tensorlang.plan.rows import Space
 from tensorlang.size import Size
 
 STORED = {Dtype.BOOL: DType.BOOL, Dtype.INT: DType.INT, Dtype.REAL: DType.COMPUTE}
+_ANGLES = {"sin", "cos", "tan"}
 HELD = {**STORED, Dtype.REAL: DType.ACCUMULATE}
 
 
@@ -169,6 +171,11 @@ class RowSpace:
                 total = add(scale(total, self.extent(axis)), self.position(axis))
             out.append(total)
         return tuple(out)
+
+    def has_angles(self) -> bool:
+        """Whether a step takes a sine, cosine or tangent."""
+        exprs = [step.node.op.expr for step in self.steps if isinstance(step.node.op, Pointwise)]
+        return any(not _ANGLES.isdisjoint(applied(expr)) for expr in exprs)
 
     def dtype(self, slot: Slot) -> Dtype:
         for step in self.steps:

@@ -242,7 +242,7 @@ class _Build:
             sizes = [self.at.space.sizes[axis] for axis in self.at.space.lanes]
             known = [size for size in sizes if isinstance(size, int)]
             lanes = math.prod(known) if len(known) == len(sizes) else None
-        configs = row_configs(lanes, bool(self.at.space.rows))
+        configs = row_configs(lanes, bool(self.at.space.rows), self.at.has_angles())
         arguments = (*self.at.sizes, "P", "SPAN")
         return Kernel(
             f"{self.name}_{what}", doc, tuple(tensors), arguments, tuple(axes), (), configs

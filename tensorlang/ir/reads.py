@@ -133,6 +133,13 @@ def leaves(scalar: Scalar) -> Iterator[Arg | Lit | Iota | SizeOf]:
         yield scalar
 
 
+def applied(scalar: Scalar) -> frozenset[str]:
+    """The functions that an expression applies."""
+    if not isinstance(scalar, App):
+        return frozenset()
+    return frozenset((scalar.function,)).union(*map(applied, scalar.args))
+
+
 def substitute(scalar: Scalar, leaf: Callable[[Arg | Lit | Iota | SizeOf], Scalar]) -> Scalar:
     """Replace every leaf."""
     if not isinstance(scalar, App):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import App, Arg, Iota, Node, Pointwise, Read, Scalar
-from tensorlang.ir.reads import leaves
+from tensorlang.ir.reads import applied, leaves
 from tensorlang.rewrite.compose import part
 from tensorlang.rewrite.engine import Site
 
@@ -43,13 +43,7 @@ def _is_table(expr: App, node: Node) -> bool:
     if expr.dtype is not Dtype.REAL or expr.function not in _COSTLY:
         return False
     found = list(leaves(expr))
-    if any(isinstance(leaf, Arg) for leaf in found) or "dropout" in _functions(expr):
+    if any(isinstance(leaf, Arg) for leaf in found) or "dropout" in applied(expr):
         return False
     axes = {leaf.index for leaf in found if isinstance(leaf, Iota)}
     return bool(axes)
-
-
-def _functions(expr: Scalar) -> set[str]:
-    if not isinstance(expr, App):
-        return set()
-    return {expr.function}.union(*(_functions(arg) for arg in expr.args))
