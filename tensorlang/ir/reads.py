@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -45,6 +45,11 @@ def read_indices(read: Read) -> tuple[int, ...]:
     for subscript in read.subscripts:
         out.extend(subscript_indices(subscript))
     return tuple(out)
+
+
+def mentions(read: Read, indices: Container[int]) -> bool:
+    """Whether a read mentions one of these indices."""
+    return any(index in indices for index in read_indices(read))
 
 
 def read_operands(read: Read) -> Iterator[NodeId]:

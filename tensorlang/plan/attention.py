@@ -25,7 +25,7 @@ from tensorlang.ir.nodes import (
     Semiring,
     Softmax,
 )
-from tensorlang.ir.reads import leaves, read_indices, rename_read, substitute
+from tensorlang.ir.reads import leaves, mentions, read_indices, rename_read, substitute
 from tensorlang.options import Options
 from tensorlang.plan.builder import is_simple
 from tensorlang.plan.sides import sides
@@ -108,8 +108,8 @@ def _match(
         return None
     rest = tuple(axes[axis] for axis in range(soft.rank) if axis not in soft.op.axes)
     others = [read for read in use.reads if read is not mine[0]]
-    values = tuple(read for read in others if _mentions(read, key))
-    others = [read for read in others if not _mentions(read, key)]
+    values = tuple(read for read in others if mentions(read, key))
+    others = [read for read in others if not mentions(read, key)]
     if not values or not all(_kind(graph, read) is Dtype.REAL for read in (*values, *others)):
         return None
 
@@ -314,10 +314,6 @@ def _scale(node: Node) -> float | None:
 
 def _private(graph: Graph, node: NodeId, readers: Mapping[NodeId, list[NodeId]]) -> bool:
     return len(readers.get(node, [])) == 1 and node not in graph.outputs
-
-
-def _mentions(read: Read, indices: tuple[int, ...]) -> bool:
-    return any(index in indices for index in read_indices(read))
 
 
 def _held(index: int, reads: tuple[Read, ...]) -> bool:

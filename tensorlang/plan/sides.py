@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from tensorlang.ir.cost import volume
 from tensorlang.ir.nodes import At, Read
-from tensorlang.ir.reads import read_indices
+from tensorlang.ir.reads import mentions, read_indices
 from tensorlang.options import Options
 from tensorlang.plan.cost import at
 from tensorlang.rewrite.price import points, price, stream
@@ -36,13 +36,13 @@ def sides(
 ) -> Sides:
     """(factors of the queries, factors of the keys).
 
-    `rest` are the axes of the logits without the keys, `width` the features of the values: kernels
-    want as many of the keys, else the weights go through memory.
+    `rest` are the axes of the logits without the keys. Kernels want as many features of the keys
+    as the `values` have, else the weights go through memory.
     """
     batch = {i for read in values for i in read_indices(read) if i in rest}
     width = {i for read in values for i in read_indices(read)} - {*rest, *key}
-    of_keys = [k for k, read in enumerate(reads) if _has(read, key)]
-    of_queries = [k for k, read in enumerate(reads) if _has(read, set(rest) - batch)]
+    of_keys = [k for k, read in enumerate(reads) if mentions(read, key)]
+    of_queries = [k for k, read in enumerate(reads) if mentions(read, set(rest) - batch)]
     between = [k for k in range(len(reads)) if k not in of_keys and k not in of_queries]
     if not of_keys or not between or len(between) > _MOST or set(of_keys) & set(of_queries):
         return _split(reads, of_keys)
@@ -87,10 +87,6 @@ def _split(reads: Sequence[Read], of_keys: Collection[int]) -> Sides:
 
 def _size(indices: Collection[int], sizes: Sequence[Size]) -> Size:
     return product([sizes[index] for index in sorted(indices)])
-
-
-def _has(read: Read, indices: Collection[int]) -> bool:
-    return any(index in indices for index in read_indices(read))
 
 
 def _indices(reads: Iterable[Read]) -> tuple[int, ...]:

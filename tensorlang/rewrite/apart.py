@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tensorlang.ir.nodes import At, Contract, Node, Read, Semiring, Softmax
-from tensorlang.ir.reads import read_indices, rename_read
+from tensorlang.ir.reads import mentions, read_indices, rename_read
 from tensorlang.order.grid import Point
 from tensorlang.rewrite.compose import is_whole
 from tensorlang.rewrite.engine import Site
@@ -46,11 +46,6 @@ def softmax_keys(read: Read, node: Node, site: Site) -> tuple[int, ...]:
     at = [s.index for s in read.subscripts if isinstance(s, At)]
     key = tuple(at[axis] for axis in op.axes)
     return key if all(index in node.bound and at.count(index) == 1 for index in key) else ()
-
-
-def mentions(read: Read, indices: Sequence[int]) -> bool:
-    """Whether a read mentions one of these indices."""
-    return any(index in indices for index in read_indices(read))
 
 
 def summed_first(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 from tensorlang.ir.nodes import At, Contract, Node, Semiring
+from tensorlang.ir.reads import mentions
 from tensorlang.order.grid import Point, number
-from tensorlang.rewrite.apart import mentions, softmax_keys
+from tensorlang.rewrite.apart import softmax_keys
 from tensorlang.rewrite.compose import scalar_indices
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.flatten import is_squared

@@ -20,9 +20,9 @@ from tensorlang.ir.nodes import (
     Semiring,
     SizeOf,
 )
-from tensorlang.ir.reads import read_indices, rename_read
+from tensorlang.ir.reads import mentions, read_indices, rename_read
 from tensorlang.order.grid import Point
-from tensorlang.rewrite.apart import left_over, mentions, softmax_keys, summed_first
+from tensorlang.rewrite.apart import left_over, softmax_keys, summed_first
 from tensorlang.rewrite.compose import complete
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.flatten import mergeable, merged
