@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorlang.dtype import Dtype
-from tensorlang.ir.nodes import Array, At, Const, Contract, Node, Read, Semiring
+from tensorlang.ir.nodes import Array, At, Const, Contract, Node, Read
 from tensorlang.ir.reads import read_indices, rename_read
 from tensorlang.order.grid import Point, number
 from tensorlang.order.profile import profile_of
 from tensorlang.rewrite.compose import is_whole
-from tensorlang.rewrite.constants import values
+from tensorlang.rewrite.constants import constant_factors
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.price import Comparison, compared, node_price, points, price
 
 _FEWEST = 2  # a pair of indices is joined where at most one in so many of its cells occurs
-_MARGIN = 1.1  # the price of the dense form has no permutation copies, measured it is twice as slow
+MARGIN = 1.1  # the price of the dense form has no permutation copies, measured it is twice as slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,10 @@ class _Joined:
 
 def blocks(node: Node, site: Site) -> Node | None:
     """Join two summed indices of a block-sparse constant where that costs less."""
-    if not isinstance(node.op, Contract) or node.op.semiring is not Semiring.SUM_PRODUCT:
-        return None
-    if node.dtype is not Dtype.REAL or len(node.reads) < 3:
+    if len(node.reads) < 3:
         return None
     best: tuple[Comparison, _Joined, int] | None = None
-    for k, read in enumerate(node.reads):
-        cells = values(read, site)
-        if cells is None or read.fill is not None or cells.ndim < 3:
-            continue
-        axes = [s.index for s in read.subscripts if isinstance(s, At)]
-        if len(set(axes)) < len(axes):
-            continue
+    for k, cells, axes in constant_factors(node, site, least=3):
         rest = node.reads[:k] + node.reads[k + 1 :]
         summed = [index for index in axes if index in node.bound]
         for first, second in itertools.combinations(summed, 2):
@@ -60,7 +52,7 @@ def blocks(node: Node, site: Site) -> Node | None:
             if joined is None or not stands_alone(rest, first, second, site):
                 continue
             found = _compared(node, rest, joined, site)
-            if _pays(found) and (best is None or sum(found.after) < sum(best[0].after)):
+            if found.mostly(MARGIN) and (best is None or sum(found.after) < sum(best[0].after)):
                 best = (found, joined, k)
     if best is None:
         return None
@@ -68,12 +60,6 @@ def blocks(node: Node, site: Site) -> Node | None:
     total = int(node.sizes[joined.first]) * int(node.sizes[joined.second])
     site.did(f"a constant with {len(joined.pairs)} of {total} blocks", found.saved())
     return _made(node, node.reads[:k] + node.reads[k + 1 :], joined, site)
-
-
-def _pays(found: Comparison) -> bool:
-    """Whether most points cost no more, but for the margin."""
-    pairs = zip(found.before, found.after, strict=True)
-    return 2 * sum(new < _MARGIN * old for old, new in pairs) > len(found.before)
 
 
 def _joined(

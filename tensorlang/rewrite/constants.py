@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +54,24 @@ def values(read: Read, site: Site) -> Values | None:
     """The cells of a constant that is read whole."""
     op = site.node(read.node).op
     return op.array.value if isinstance(op, Const) and is_whole(read) else None
+
+
+def constant_factors(node: Node, site: Site, least: int) -> Iterator[tuple[int, Values, list[int]]]:
+    """Place, cells and indices of each constant in a real product.
+
+    Those of at least so many axes, every axis read under an index of its own.
+    """
+    if not isinstance(node.op, Contract) or node.op.semiring is not Semiring.SUM_PRODUCT:
+        return
+    if node.dtype is not Dtype.REAL:
+        return
+    for place, read in enumerate(node.reads):
+        cells = values(read, site)
+        if cells is None or read.fill is not None or cells.ndim < least:
+            continue
+        axes = [s.index for s in read.subscripts if isinstance(s, At)]
+        if len(set(axes)) == len(axes):
+            yield place, cells, axes
 
 
 def _pointwise(node: Node, expr: Scalar, site: Site) -> Node | None:

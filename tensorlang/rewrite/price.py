@@ -33,13 +33,13 @@ class Comparison:
     before: tuple[float, ...]
     after: tuple[float, ...]
 
-    def cheaper(self) -> list[bool]:
-        """Where the rewrite pays by more than the error of such figures."""
-        return [new < _GAIN * old for old, new in zip(self.before, self.after, strict=True)]
+    def cheaper(self, margin: float = _GAIN) -> list[bool]:
+        """Where the rewrite pays, by default by more than the error of such figures."""
+        return [new < margin * old for old, new in zip(self.before, self.after, strict=True)]
 
-    def mostly(self) -> bool:
+    def mostly(self, margin: float = _GAIN) -> bool:
         """Whether it pays at more than half of the points."""
-        return 2 * sum(self.cheaper()) > len(self.before)
+        return 2 * sum(self.cheaper(margin)) > len(self.before)
 
     def together(self) -> bool:
         """Whether it pays in the sum of all points: where it scales better, by the large ones."""

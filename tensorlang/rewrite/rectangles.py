@@ -21,21 +21,18 @@ from tensorlang.ir.nodes import (
     Array,
     At,
     Const,
-    Contract,
     Node,
     Pointwise,
     Read,
-    Semiring,
 )
 from tensorlang.ir.reads import read_indices
 from tensorlang.order.grid import Point, number
-from tensorlang.rewrite.blocks import stands_alone
-from tensorlang.rewrite.constants import values
+from tensorlang.rewrite.blocks import MARGIN, stands_alone
+from tensorlang.rewrite.constants import constant_factors
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.price import compared, node_price, points, stream
 
 _MOST = 4  # blocks: each is a product to read
-_MARGIN = 1.1  # the price of the dense form has no permutation copies, measured it is twice as slow
 
 Range = tuple[int, int]
 
@@ -52,19 +49,11 @@ class _Blocks:
 
 def rectangles(node: Node, site: Site) -> Node | None:
     """Multiply block by block where that costs no more."""
-    if not isinstance(node.op, Contract) or node.op.semiring is not Semiring.SUM_PRODUCT:
+    if len(node.reads) < 3:
         return None
-    if node.dtype is not Dtype.REAL or len(node.reads) < 3:
-        return None
-    for k, read in enumerate(node.reads):
-        cells = values(read, site)
-        if cells is None or read.fill is not None or cells.ndim < 3:
-            continue
-        axes = [s.index for s in read.subscripts if isinstance(s, At)]
+    for k, cells, axes in constant_factors(node, site, least=3):
         rest = node.reads[:k] + node.reads[k + 1 :]
         summed = [index for index in axes if index in node.bound]
-        if len(set(axes)) < len(axes):
-            continue
         for first, second in itertools.combinations(summed, 2):
             ranges = _ranges(cells, axes.index(first), axes.index(second))
             if ranges is None or not stands_alone(rest, first, second, site):
@@ -115,8 +104,7 @@ def _sum(node: Node, blocks: _Blocks, cells: npt.NDArray[np.generic], site: Site
 
     where = points(node.sizes, options)
     found = compared(where, lambda point: node_price(node, point, options), after)
-    pairs = zip(found.before, found.after, strict=True)
-    if 2 * sum(new < _MARGIN * old for old, new in pairs) <= len(found.before):
+    if not found.mostly(MARGIN):
         return None
     site.did(f"a constant with {count} blocks on its diagonal", found.saved())
     whole = tuple(At(axis) for axis in range(node.rank))

@@ -27,13 +27,12 @@ from tensorlang.ir.nodes import (
     Pointwise,
     Read,
     Scalar,
-    Semiring,
 )
-from tensorlang.ir.reads import read_indices, rename_read
+from tensorlang.ir.reads import mentions, read_indices, rename_read
 from tensorlang.order.grid import Point, number
 from tensorlang.order.profile import profile_of
 from tensorlang.rewrite.compose import is_whole
-from tensorlang.rewrite.constants import values
+from tensorlang.rewrite.constants import constant_factors
 from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.price import Comparison, compared, node_price, points
 
@@ -51,19 +50,13 @@ class _Rows:
 
 def selections(node: Node, site: Site) -> Node | NodeId | None:
     """Gather instead of multiplying with a constant of nearly all zeros, where that costs less."""
-    if not isinstance(node.op, Contract) or node.op.semiring is not Semiring.SUM_PRODUCT:
+    if len(node.reads) < 2:
         return None
-    if node.dtype is not Dtype.REAL or len(node.reads) < 2:
-        return None
-    for k, read in enumerate(node.reads):
-        cells = values(read, site)
-        if cells is None or read.fill is not None or cells.ndim < 2:
-            continue
-        axes = [s.index for s in read.subscripts if isinstance(s, At)]
+    for k, cells, axes in constant_factors(node, site, least=2):
         rest = node.reads[:k] + node.reads[k + 1 :]
         summed = [index for index in axes if index in node.bound]
         rows = [index for index in axes if index not in node.bound]
-        if len(set(axes)) < len(axes) or len(summed) < 2 or len(rows) != 1:
+        if len(summed) < 2 or len(rows) != 1:
             continue
         found = _rows(cells, axes, rows, summed)
         if found is None:
@@ -97,10 +90,10 @@ def _selected(
     node: Node, rest: tuple[Read, ...], row: int, summed: list[int], rows: _Rows, site: Site
 ) -> Node | None:
     assert isinstance(node.op, Contract), node
-    inside = [read for read in rest if _touches(read, summed)]
-    outside = [read for read in rest if not _touches(read, summed)]
+    inside = [read for read in rest if mentions(read, summed)]
+    outside = [read for read in rest if not mentions(read, summed)]
     covered = [index for read in inside for index in read_indices(read) if index in summed]
-    if sorted(covered) != sorted(summed) or any(_touches(read, [row]) for read in inside):
+    if sorted(covered) != sorted(summed) or any(mentions(read, [row]) for read in inside):
         return None  # a factor over two summed indices, or an index that several factors share
     if not all(is_whole(read) and read.fill is None for read in inside):
         return None
@@ -122,10 +115,6 @@ def _selected(
     what = f"a constant with {len(rows.value)} non-zeros in a row of {width} selects cells"
     site.did(what, found.saved())
     return _after(node, site.add(picked), axes, outside)
-
-
-def _touches(read: Read, indices: list[int]) -> bool:
-    return any(index in indices for index in read_indices(read))
 
 
 def _term(
