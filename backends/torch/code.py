@@ -68,3 +68,10 @@ def literal(value: bool | int | float | complex, dtype: Dtype) -> Code:
         text = repr(value)
     precedence = UNARY if text.startswith("-") else PRIMARY
     return Code(text, precedence, frozenset(), dtype, tensor=False)
+
+
+def is_light(text: str) -> bool:
+    """A name, an attribute, or a view of one that costs next to nothing to repeat."""
+    return text.replace(".", "").replace("_", "").isalnum() or (
+        len(text) < 30 and "(" not in text and "range" not in text
+    )

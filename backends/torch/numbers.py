@@ -77,3 +77,12 @@ def reciprocal(scalar: Scalar) -> Scalar | None:
         case App("div", (Lit(1), below)):
             return below
     return None
+
+
+def quotient(app: App) -> App:
+    """a * (1 / b) as a / b."""
+    below = [y for arg in app.args if (y := reciprocal(arg)) is not None]
+    above = [arg for arg in app.args if reciprocal(arg) is None] or [Lit(1.0, app.dtype)]
+    top = above[0] if len(above) == 1 else App("mul", tuple(above), app.dtype)
+    bottom = below[0] if len(below) == 1 else App("mul", tuple(below), app.dtype)
+    return App("div", (top, bottom), app.dtype)

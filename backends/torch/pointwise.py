@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from tensorlang.backends.torch.body import Body
-from tensorlang.backends.torch.code import Code, is_literal, literal, power, signed_sum
-from tensorlang.backends.torch.numbers import reciprocal
+from tensorlang.backends.torch.code import Code, is_light, is_literal, literal, power, signed_sum
+from tensorlang.backends.torch.numbers import quotient, reciprocal
 from tensorlang.backends.torch.operand import Operand, aligned, contiguous
 from tensorlang.backends.torch.reads import read_operand
 from tensorlang.backends.torch.sizes import (
@@ -122,7 +122,7 @@ class _Printer:
         read = self.node.reads[position]
         operand = aligned(read_operand(self.body, read, self.node.sizes, ordered=True), self.axes)
         text = operand.text
-        if not _is_light(text) and (self.uses[scalar] > 1 or len(text) > 60):
+        if not is_light(text) and (self.uses[scalar] > 1 or len(text) > 60):
             text = self.body.assign(f"{self._source(read.node)}_read", text)
         out = Code(text, PRIMARY, frozenset(operand.labels), operand.dtype)
         self.named[scalar] = out
@@ -154,7 +154,7 @@ class _Printer:
         if app.function == "add":
             return self._sum(app)
         if app.function == "mul" and any(reciprocal(arg) is not None for arg in app.args):
-            return self.code(_quotient(app))
+            return self.code(quotient(app))
         args = [self.code(arg) for arg in app.args]
         row = self.functions[app.function]
         if not any(arg.tensor for arg in args):
@@ -396,19 +396,3 @@ class _Printer:
         shown = self.body.dtype_text(dtype)
         text = f"torch.full((), {code.text}, dtype={shown}, device={self.body.device})"
         return Code(text, PRIMARY, frozenset(), dtype)
-
-
-def _quotient(app: App) -> App:
-    """a * (1 / b) as a / b."""
-    below = [y for arg in app.args if (y := reciprocal(arg)) is not None]
-    above = [arg for arg in app.args if reciprocal(arg) is None] or [Lit(1.0, app.dtype)]
-    top = above[0] if len(above) == 1 else App("mul", tuple(above), app.dtype)
-    bottom = below[0] if len(below) == 1 else App("mul", tuple(below), app.dtype)
-    return App("div", (top, bottom), app.dtype)
-
-
-def _is_light(text: str) -> bool:
-    """A name, an attribute, or a view of one that costs next to nothing to repeat."""
-    return text.replace(".", "").replace("_", "").isalnum() or (
-        len(text) < 30 and "(" not in text and "range" not in text
-    )

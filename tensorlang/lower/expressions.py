@@ -41,6 +41,7 @@ from tensorlang.ir import nodes as ir
 from tensorlang.ir.graph import Graph
 from tensorlang.ir.reads import identity_read
 from tensorlang.lower.finite import is_finite
+from tensorlang.lower.guards import Guards, beyond, states, where_needed
 from tensorlang.lower.partial import Partial
 from tensorlang.lower.prepare import identity
 from tensorlang.lower.ranges import can_fail
@@ -60,7 +61,6 @@ from tensorlang.lower.terms import (
 from tensorlang.size import Size
 from tensorlang.source import Span
 
-Guards = tuple[Expr, ...]
 Local = dict[Index, int]
 
 
@@ -211,7 +211,9 @@ class Expressions:
                 terms = tuple(sorted((local[index], factor) for index, factor in affine.terms))
                 return ir.Affine(terms, affine.offset, boundary)
             case ComputedAt(value, boundary):
-                needed = _needed(value, guards, indices) if boundary is Boundary.CHECKED else value
+                needed = (
+                    where_needed(value, guards, indices) if boundary is Boundary.CHECKED else value
+                )
                 if needed is not value:
                     guards = ()  # they are its condition now, and may read the same position
                 return ir.Gather(self.operand(needed, local, guards), boundary)
@@ -267,7 +269,7 @@ class Expressions:
         scalars: list[ir.Scalar] = []
         if parts.inner:
             guarded = [
-                (f, frame.guards if _states(f, expr.where) else needed.guards) for f in parts.inner
+                (f, frame.guards if states(f, expr.where) else needed.guards) for f in parts.inner
             ]
             summed = self._contract(parts.coefficient, guarded, parts.indices, expr.dtype, frame)
             scalars.append(frame.arg(summed))
@@ -312,7 +314,7 @@ class Expressions:
         return frame.arg(_at(node, axes, frame))
 
     def _along(self, expr: Along, frame: Frame) -> ir.Scalar:
-        above = _beyond(frame.guards, expr.indices)
+        above = beyond(frame.guards, expr.indices)
         guards = above if expr.where is None else (*above, expr.where)
         free = dict.fromkeys((*free_indices(expr.body), *expr.indices))
         if expr.where is not None:
@@ -346,7 +348,7 @@ class Expressions:
             self.operand(
                 arg,
                 local,
-                _beyond(frame.guards, (*expr.source, *expr.target)),
+                beyond(frame.guards, (*expr.source, *expr.target)),
                 dict.fromkeys((*free_indices(arg), *_sources(expr, position))),
                 plain=True,
             )
@@ -368,39 +370,6 @@ def _sources(expr: Transform, position: int) -> tuple[Index, ...]:
             return (expr.source[0],)
         case _:
             return expr.source
-
-
-def _beyond(guards: Guards, indices: tuple[Index, ...]) -> Guards:
-    """Guards of what needs all cells along these indices: where one of the cells is needed."""
-    return tuple(
-        projected(guard, [index for index in free_indices(guard) if index not in indices])
-        for guard in guards
-    )
-
-
-def _states(factor: Expr, where: Expr | None) -> bool:
-    """Whether a factor states the condition of its sum itself; that cannot guard it."""
-    match uncast(factor):
-        case Apply("where", (Reduce(op=ReduceOp.ANY, body=condition), _, _)) if condition == where:
-            return True
-        case Apply("where", (condition, _, _)) | condition:
-            return condition == where
-
-
-def _needed(value: Expr, guards: Guards, indices: tuple[Index, ...]) -> Expr:
-    """A checked position, 0 where no cell needs it.
-
-    A guard over indices that the read lacks counts if it is data; one by indices alone, such as a
-    causal mask, would only add a table of where it never holds.
-    """
-    conditions = [
-        projected(guard, indices)
-        for guard in guards
-        if reads_tensors(guard) or set(free_indices(guard)) <= set(indices)
-    ]
-    if not conditions:
-        return value
-    return masked(conjunction(conditions), value, Literal(0, Dtype.INT))
 
 
 def _at(node: ir.NodeId, axes: tuple[Index, ...], frame: Frame) -> ir.Read:
