@@ -9,6 +9,8 @@ What the checker guarantees of it:
 * a subscript is proved in range, or carries the boundary that brings it inside;
 * at top level `...` is one index (`Index.ellipsis`) that stands for all batch axes, flattened
   row-major; where a layer is called by another, `...` is replaced by the caller's leftover indices.
+
+Declarations of one contract, read as a whole: that is why they stand in one file.
 """
 
 from __future__ import annotations

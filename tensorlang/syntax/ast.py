@@ -1,7 +1,7 @@
 """The syntax tree: what was written, with spans, before any name is resolved.
 
 Sums, products and chains are n-ary, so a long sum is wide, not deep. `fmt` prints this tree and the
-checker reads it; nothing later does.
+checker reads it; nothing later does. One node type after another: a split would only hide the list.
 """
 
 from __future__ import annotations
