@@ -1,0 +1,146 @@
+"""What the rules are made with: nodes with the spans of what they derive from, terms of a sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tensorlang.check.program import ScatterOp
+from tensorlang.differentiate.cells import Cells, number
+from tensorlang.dtype import Dtype
+from tensorlang.ir.graph import Graph
+from tensorlang.ir.nodes import (
+    App,
+    Arg,
+    At,
+    Contract,
+    Merge,
+    Node,
+    NodeId,
+    Op,
+    Pointwise,
+    Read,
+    Scalar,
+    Scatter,
+    Subscript,
+)
+from tensorlang.ir.reads import identity_read, read_indices, rename_read
+from tensorlang.size import Size, product
+from tensorlang.source import Span
+
+
+class OpaqueCall(Exception):
+    """A derivative through a `Call`, whose body is another graph: inline it first."""
+
+    def __init__(self, node: NodeId) -> None:
+        super().__init__(f"node {node} is a call of a sub-layer")
+        self.node = node
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One of the terms that a derivative is the sum of: an expression over the tensor's axes."""
+
+    expr: Scalar
+    reads: tuple[Read, ...]
+
+
+@dataclass(slots=True)
+class Maker:
+    """Adds nodes to a graph, each with the spans of the node whose derivative is being made."""
+
+    graph: Graph
+    spans: tuple[Span, ...] = field(default=())
+
+    def add(
+        self, op: Op, reads: Iterable[Read], sizes: Sequence[Size], rank: int, dtype: Dtype
+    ) -> NodeId:
+        node = Node(op, tuple(reads), tuple(sizes), rank, dtype)
+        return self.graph.add(node, spans=self.spans, rules=("differentiate",))
+
+    def cells(self, reads: Iterable[Read] = ()) -> Cells:
+        return Cells(self.graph, reads)
+
+    def whole(self, node: NodeId) -> Read:
+        """A read of all of a node, axis k at local index k."""
+        return identity_read(node, self.graph.node(node).rank)
+
+    # --- nodes -----------------------------------------------------------------------------------
+    def pointwise(self, expr: Scalar, cells: Cells, sizes: Sequence[Size]) -> NodeId:
+        """The tensor of an expression; a tensor read as it is is itself."""
+        if isinstance(expr, Arg):
+            read = cells.reads[expr.position]
+            node = self.graph.node(read.node)
+            if read == identity_read(read.node, len(sizes)) and node.shape == tuple(sizes):
+                return read.node
+        dtype = cells.dtype(expr)
+        return self.add(Pointwise(expr), cells.reads, sizes, len(sizes), dtype)
+
+    def full(self, value: float, sizes: Sequence[Size], dtype: Dtype) -> NodeId:
+        """The same number everywhere."""
+        return self.add(Pointwise(number(value, dtype)), (), sizes, len(sizes), dtype)
+
+    def total(self, terms: Sequence[Term], like: NodeId) -> NodeId:
+        """The sum of terms over the axes of a tensor."""
+        node = self.graph.node(like)
+        cells = self.cells()
+        embedded = [cells.embed(term.expr, term.reads) for term in terms]
+        expr = embedded[0] if len(embedded) == 1 else cells.apply("add", *embedded)
+        return self.pointwise(cells.cast(expr, node.dtype), cells, node.shape)
+
+    def contracted(
+        self,
+        factors: Sequence[Read],
+        coefficient: int | float | complex,
+        out: Sequence[int],
+        sizes: Mapping[int, Size],
+        dtype: Dtype,
+    ) -> Read:
+        """The sum of a product over all labels but `out`, as a read at those that it has."""
+        used = dict.fromkeys(label for factor in factors for label in read_indices(factor))
+        bound = [label for label in used if label not in out]
+        if not bound and len(factors) == 1 and coefficient == 1:
+            return factors[0]
+        axes = [label for label in out if label in used]
+        local = {label: k for k, label in enumerate((*axes, *bound))}
+        reads = [rename_read(factor, local) for factor in factors]
+        extents = [sizes[label] for label in local]
+        node = self.add(Contract(coefficient), reads, extents, len(axes), dtype)
+        return Read(node, tuple(At(label) for label in axes))
+
+    def scattered(
+        self,
+        kind: ScatterOp,
+        values: Sequence[Read],
+        targets: Sequence[tuple[Subscript, ...]],
+        sizes: Sequence[Size],
+        rank: int,
+    ) -> NodeId:
+        """Values landing on a tensor; local indices as in the node."""
+        dtype = self.graph.node(values[0].node).dtype
+        return self.add(Scatter(kind, tuple(targets)), values, sizes, rank, dtype)
+
+    def merged(self, node: NodeId, groups: Sequence[tuple[int, ...]]) -> NodeId:
+        """Consecutive axes made one, row-major."""
+        if all(len(group) == 1 for group in groups):
+            return node
+        found = self.graph.node(node)
+        shape = [product(found.sizes[axis] for axis in group) for group in groups]
+        return self.add(Merge(tuple(groups)), (self.whole(node),), shape, len(groups), found.dtype)
+
+    def conjugate(self, read: Read) -> Read:
+        """The same read of a conjugated tensor; a real one is its own."""
+        node = self.graph.node(read.node)
+        if node.dtype is not Dtype.COMPLEX:
+            return read
+        fill = None if read.fill is None else complex(read.fill).conjugate()
+        match node.op:
+            case Pointwise(App("to_complex")):
+                return replace(read, fill=fill)
+            case Pointwise(App("conj", (Arg(),))) if node.reads[0] == self.whole(
+                node.reads[0].node
+            ):
+                return Read(node.reads[0].node, read.subscripts, fill)
+        cells = self.cells()
+        turned = cells.apply("conj", cells.read(self.whole(read.node)))
+        return Read(self.pointwise(turned, cells, node.shape), read.subscripts, fill)
