@@ -10,6 +10,7 @@ import pytest
 
 import tensorlang as tl
 from tensorlang.backends.triton import attention
+from tensorlang.backends.triton.attention_parts import Attention
 from tensorlang.backends.triton.build import call, integer
 from tensorlang.backends.triton.check import CHIPS, Job, KernelReport, check, compiled
 from tensorlang.backends.triton.configs import ATTENTION, padded
@@ -57,7 +58,7 @@ WINDOW = call(
 
 
 def _jobs(arch: str, precision: str, width: int, condition: Expr | None) -> list[Job]:
-    spec = attention.Attention(f"a{width}", 2, width, width, 0.125, condition)
+    spec = Attention(f"a{width}", 2, width, width, 0.125, condition)
     jobs = []
     for kernel in attention.kernels(spec):
         what = kernel.name.removeprefix(f"{spec.name}_")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tensorlang.backends.triton import attention, coverage, intervals
+from tensorlang.backends.triton.attention_parts import Attention, Mask
 from tensorlang.backends.triton.build import TRUE, add, call, integer, real, scale
 from tensorlang.backends.triton.configs import pieces
 from tensorlang.backends.triton.evaluate import run
@@ -256,7 +257,7 @@ CONDITIONS: dict[str, Expr | None] = {
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_loops_cover_what_the_condition_lets_through(name: str) -> None:
-    for kernel in attention.kernels(attention.Attention("a", 1, 16, 16, 0.3, CONDITIONS[name])):
+    for kernel in attention.kernels(Attention("a", 1, 16, 16, 0.3, CONDITIONS[name])):
         assert not list(coverage.problems(kernel))
 
 
@@ -268,7 +269,7 @@ def test_affine_conditions_become_bounds() -> None:
 
 
 # --- attention on numpy --------------------------------------------------------------------------
-def _attend(spec: attention.Attention, n: int, m: int, keep: np.ndarray) -> None:  # type: ignore[type-arg]
+def _attend(spec: Attention, n: int, m: int, keep: np.ndarray) -> None:  # type: ignore[type-arg]
     """Every kernel against float64 torch, forward and gradients."""
     rng = np.random.default_rng(0)
     b = (2, 1)[: spec.batch]
@@ -304,7 +305,7 @@ def test_attention_kernels(name: str, n: int, m: int) -> None:
     positions = {"i": i, "j": j}
     condition = CONDITIONS[name]
     keep = np.ones((n, m), bool) if condition is None else _truth(condition, positions, n)
-    _attend(attention.Attention("a", 2, 6, 6, 0.3, condition), n, m, keep)
+    _attend(Attention("a", 2, 6, 6, 0.3, condition), n, m, keep)
 
 
 def _truth(expr: Expr, at: dict[str, np.ndarray], n: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -328,24 +329,22 @@ def _truth(expr: Expr, at: dict[str, np.ndarray], n: int) -> np.ndarray:  # type
 
 @pytest.mark.parametrize("size", [3, 16, 24, 48, 80])
 def test_head_sizes_that_are_no_powers_of_two(size: int) -> None:
-    _attend(attention.Attention("a", 1, size, 20, 0.2, CAUSAL), 21, 21, np.tri(21, dtype=bool))
+    _attend(Attention("a", 1, size, 20, 0.2, CAUSAL), 21, 21, np.tri(21, dtype=bool))
 
 
 @pytest.mark.parametrize("scale_", [-0.4, 0.0])
 def test_a_scale_that_is_not_positive(scale_: float) -> None:
-    _attend(attention.Attention("a", 0, 8, 8, scale_), 9, 20, np.ones((9, 20), bool))
+    _attend(Attention("a", 0, 8, 8, scale_), 9, 20, np.ones((9, 20), bool))
 
 
 def test_a_mask_read_per_cell_with_empty_rows() -> None:
     keep = np.random.default_rng(1).random((21, 34)) < 0.5
     keep[[0, 7, 20]] = False
-    mask = attention.Mask("M0", DType.BOOL, (ROW, COL), (N, M))
+    mask = Mask("M0", DType.BOOL, (ROW, COL), (N, M))
     condition = Cast(Load("M0", (ROW, COL)), DType.BOOL)
-    _attend(attention.Attention("a", 1, 8, 5, 0.3, condition, (mask,)), 21, 34, keep)
+    _attend(Attention("a", 1, 8, 5, 0.3, condition, (mask,)), 21, 34, keep)
     both = call("and", condition, call("lt", COL, integer(20)))
-    _attend(
-        attention.Attention("a", 1, 8, 5, 0.3, both, (mask,)), 21, 34, keep & (np.arange(34) < 20)
-    )
+    _attend(Attention("a", 1, 8, 5, 0.3, both, (mask,)), 21, 34, keep & (np.arange(34) < 20))
 
 
 def test_pieces_of_a_head() -> None:

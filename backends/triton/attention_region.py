@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tensorlang.backends.triton.attention import Attention, Mask, kernels
+from tensorlang.backends.triton.attention import kernels
+from tensorlang.backends.triton.attention_parts import Attention, Mask
 from tensorlang.backends.triton.build import call, integer
 from tensorlang.backends.triton.configs import ATTENTION, padded
 from tensorlang.backends.triton.kernel_ir import (

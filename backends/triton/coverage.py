@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tensorlang.backends.triton import coverage_pairs
 from tensorlang.backends.triton.build import walk
 from tensorlang.backends.triton.evaluate import Program
 from tensorlang.backends.triton.kernel_ir import (
@@ -33,6 +34,10 @@ BLOCK = 4
 def problems(kernel: Kernel) -> Iterator[str]:
     """What is wrong with the loops of a kernel."""
     if not any(isinstance(stmt, For) for stmt in kernel.body):
+        return
+    outer = coverage_pairs.nested(kernel)
+    if outer is not None:
+        yield from coverage_pairs.problems(kernel, outer)
         return
     config = Config(tuple((name, BLOCK) for name in blocks(kernel)))
     for sizes in _samples(kernel):

@@ -6,10 +6,12 @@ bounds the walk; all others stay a mask on every tile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tensorlang.backends.triton.build import (
     add,
+    both,
     ceil_to,
     conjuncts,
     floor_to,
@@ -42,46 +44,85 @@ class Segment:
 
 
 def segments(
-    condition: Expr | None, owner: str, owner_block: str, walked: str, block: str, extent: Expr
+    condition: Expr | None,
+    owner: str,
+    owner_block: str,
+    walked: str,
+    block: str,
+    extent: Expr,
+    known: Sequence[str] = (),
 ) -> tuple[Segment, ...]:
     """Runs of blocks of `walked` that together cover every cell where the condition holds for a
     position in the block of `owner` that starts at `{owner}_first`.
 
-    Blocks in full runs lie inside the axis and satisfy the condition everywhere.
+    Blocks in full runs lie inside the axis and satisfy the condition everywhere. `known` are axes
+    of which the position is one number here.
     """
     lo: Expr = integer(0)
     hi = extent
     full_lo: Expr = integer(0)
     full_hi = extent
-    whole = True  # every conjunct became a bound
+    whole: list[Expr] = []  # what must hold so that blocks can be full
+    masked = False  # a conjunct became no bound
     for conjunct in conjuncts(condition):
         forms = constraints(conjunct)
-        if forms is None or any(set(dict(f.coefficients)) - {owner, walked} for f in forms):
-            whole = False
+        allowed = {owner, walked, *known}
+        if forms is None or any(set(dict(f.coefficients)) - allowed for f in forms):
+            masked = True
             continue
         for form in forms:
-            greatest = _extreme(form.of(owner), owner, owner_block, True)
-            smallest = _extreme(form.of(owner), owner, owner_block, False)
+            offset = add(form.offset, *(_of(form, axis) for axis in known if form.of(axis)))
+            greatest = add(_extreme(form.of(owner), owner, owner_block, True), offset)
+            smallest = add(_extreme(form.of(owner), owner, owner_block, False), offset)
             match form.of(walked):
                 case -1:  # walked <= owner part + offset
-                    hi = least(hi, add(greatest, form.offset, integer(1)))
-                    full_hi = least(full_hi, add(smallest, form.offset, integer(1)))
+                    hi = least(hi, add(greatest, integer(1)))
+                    full_hi = least(full_hi, add(smallest, integer(1)))
                 case 1:  # walked >= -(owner part + offset)
-                    lo = most(lo, scale(add(greatest, form.offset), -1))
-                    full_lo = most(full_lo, scale(add(smallest, form.offset), -1))
+                    lo = most(lo, scale(greatest, -1))
+                    full_lo = most(full_lo, scale(smallest, -1))
+                case 0 if known:
+                    whole.append(Map("ge", (smallest, integer(0))))
                 case _:
-                    whole = False
+                    masked = True
     start = floor_to(lo, block)
-    if not whole:
+    if masked:
         return (Segment(start, hi, False),)
     first = ceil_to(full_lo, block)
     last = floor_to(full_hi if hi == extent else most(integer(0), full_hi), block)
     runs = []
     if first != integer(0):
         runs.append(Segment(start, least(first, hi), False))
+    full = both(*whole)
+    if full is not None:
+        last = Map("where", (full, last, first))
     runs.append(Segment(first, last, True))
     runs.append(Segment(last if first == integer(0) else most(first, last), hi, False))
     return tuple(runs)
+
+
+def span(
+    condition: Expr | None, owner: str, owner_block: str, walked: str, inner: str, extent: Expr
+) -> tuple[Expr, Expr]:
+    """First position and end of `walked`, one at a time, that a block of `owner` can reach through
+    some position of `inner`."""
+    lo: Expr = integer(0)
+    hi = extent
+    forms = [form for conjunct in conjuncts(condition) for form in constraints(conjunct) or ()]
+    direct = [form for form in forms if not form.of(inner)]
+    up, down = ([f for f in forms if f.of(inner) == sign] for sign in (1, -1))
+    for form in dict.fromkeys((*direct, *(_sum(a, b, 1) for a in up for b in down))):
+        if set(dict(form.coefficients)) - {owner, walked}:
+            continue
+        greatest = add(_extreme(form.of(owner), owner, owner_block, True), form.offset)
+        match form.of(walked):
+            case -1:
+                hi = least(hi, add(greatest, integer(1)))
+            case 1:
+                lo = most(lo, scale(greatest, -1))
+            case _:
+                pass
+    return lo, hi
 
 
 def constraints(condition: Expr) -> tuple[Linear, ...] | None:
@@ -164,3 +205,7 @@ def _extreme(coefficient: int, owner: str, block: str, greatest: bool) -> Expr:
     if (coefficient > 0) == greatest:
         first = add(first, Ref(block), integer(-1))
     return scale(first, coefficient) if coefficient else integer(0)
+
+
+def _of(form: Linear, axis: str) -> Expr:
+    return scale(Iota(axis), form.of(axis))

@@ -359,6 +359,8 @@ class _Printer:
             if self.types.of(position).axes:
                 text = f"{text}.to(AT)"
                 text = self.spread(text, self.types.of(position).axes, axes)
+            else:
+                text = self.wide(position)
             terms.append(f"{text} * {stride(tensor, k)}")
         return " + ".join(terms)
 
