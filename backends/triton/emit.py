@@ -20,7 +20,7 @@ from tensorlang.size import Size
 
 
 def emit(units: Sequence[Unit], header: str, options: Options) -> str:
-    """The text of a Python module: the torch target's, K1 and K5 regions computed by kernels."""
+    """The text of a Python module: the torch target's, fused regions computed by kernels."""
     return torch_target.emit(units, header, options, _Kernels(header))
 
 
@@ -42,7 +42,11 @@ class _Family(Protocol):
     def __call__(self, region: Region, plan: Plan, name: str) -> Printed: ...
 
 
-FAMILIES: dict[str, _Family] = {"K1": attention_region.printed, "K5": row_region.printed}
+FAMILIES: dict[str, tuple[str, _Family]] = {
+    "K1": ("attention", attention_region.printed),
+    "K5": ("rows", row_region.printed),
+}
+"""By backend of a region: the word that its kernels are named by, and what prints them."""
 
 
 class _Kernels:
@@ -84,11 +88,10 @@ class _Kernels:
         return [f"{targets} = {name}({arguments})"]
 
     def _printed(self, region: Region, plan: Plan) -> Printed:
-        family = FAMILIES[region.backend]
+        word, family = FAMILIES[region.backend]
         key = family(region, plan, "_").code
-        letter = {"K1": "attention", "K5": "rows"}[region.backend]
-        number = sum(1 for p in self.made.values() if p.name.startswith(f"_{letter}_"))
-        name = self.made[key].name if key in self.made else f"_{letter}_{number}"
+        number = sum(1 for p in self.made.values() if p.name.startswith(f"_{word}_"))
+        name = self.made[key].name if key in self.made else f"_{word}_{number}"
         printed = family(region, plan, name)
         if key not in self.made:
             for kernel in printed.kernels:

@@ -20,7 +20,7 @@ from tensorlang.explanation.text import to_text
 from tensorlang.explanation.words import how, slot_names, step_name
 from tensorlang.ir.nodes import Call
 from tensorlang.ir.svg import to_svg
-from tensorlang.plan.fuse import attention_problem
+from tensorlang.plan.fuse_attention import attention_problem
 from tensorlang.plan.plan import AnyStep, AttentionStep, ProjectionsStep, Region, Step
 from tensorlang.plan.rows import alone
 from tensorlang.source import Span

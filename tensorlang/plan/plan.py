@@ -128,7 +128,7 @@ class Region:
     inputs: tuple[Slot, ...]
     outputs: tuple[Slot, ...]
     regimes: tuple[Regime, ...]
-    backend: str  # "torch", "K1", "K5"
+    backend: str  # "torch", or a family of kernels: "K1", "K5"
     reason: str  # why this backend, for the report
     spans: tuple[Span, ...]
 

@@ -1,0 +1,100 @@
+"""K1: which attentions one kernel computes, and which masks it computes from positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tensorlang.dtype import Dtype
+from tensorlang.ir.nodes import App, Arg, At, Lit, Pointwise, Read, Scalar
+from tensorlang.ir.reads import leaves
+from tensorlang.plan.family import Group, Layer, Members
+from tensorlang.plan.plan import AnyStep, AttentionStep, Step
+
+WIDEST_HEAD = 128
+
+COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
+CONDITIONS = COMPARISONS | {"and", "or", "not", "add", "neg", "mul"}
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionFamily:
+    backend: str = "K1"
+
+    def offers(self, layer: Layer, k: int, own: Sequence[Members]) -> Iterable[Members] | str:
+        step = layer.steps[k]
+        if not isinstance(step, AttentionStep):
+            return ""
+        problem = attention_problem(step)
+        return [(k,)] if problem is None else f"attention: {problem}"
+
+    def judge(self, layer: Layer, members: Members) -> Group | str:
+        (k,) = members
+        step = layer.steps[k]
+        assert isinstance(step, AttentionStep), step
+        at = _condition(layer, step)
+        return Group(members, _reason(layer, step, at), () if at is None else (at,))
+
+
+def attention_problem(step: AttentionStep) -> str | None:
+    """Why an attention is not for K1; None if it is."""
+    a = step.attention
+    if len(a.key) != 1:
+        return f"a softmax over {len(a.key)} key indices is not for the order-2 kernel"
+    if len(a.query) != 1 or len(a.feature) != 1 or len(a.value) != 1:
+        return "more than one query, feature or value index"
+    widths = [a.sizes[a.feature[0]], a.sizes[a.value[0]]]
+    if not all(isinstance(width, int) for width in widths):
+        return "the head size is known at the call only"
+    if any(isinstance(width, int) and width > WIDEST_HEAD for width in widths):
+        return f"heads wider than {WIDEST_HEAD}"
+    if a.bias is not None:
+        return "an additive bias stays with torch"
+    for read in (a.q, a.k, a.v, *(() if a.mask is None else (a.mask,))):
+        if not simple(read):
+            return "operands are read at computed positions"
+    return None
+
+
+def simple(read: Read) -> bool:
+    indices = [s.index for s in read.subscripts if isinstance(s, At)]
+    return read.fill is None and len(indices) == len(read.subscripts) == len(set(indices))
+
+
+def is_condition(step: AnyStep) -> bool:
+    """A step that a kernel can evaluate per cell in place of reading a mask."""
+    if not (isinstance(step, Step) and isinstance(step.node.op, Pointwise)):
+        return False
+    if step.node.dtype is not Dtype.BOOL or not all(simple(read) for read in step.node.reads):
+        return False
+    return _is_condition(step.node.op.expr)
+
+
+def _is_condition(expr: Scalar) -> bool:
+    if not isinstance(expr, App):
+        return not (isinstance(expr, Lit) and isinstance(expr.value, complex))
+    if expr.dtype not in (Dtype.BOOL, Dtype.INT) or expr.function not in CONDITIONS:
+        return False
+    return all(_is_condition(arg) for arg in expr.args)
+
+
+def _condition(layer: Layer, step: AttentionStep) -> int | None:
+    """The step that makes the mask, if the kernel can."""
+    mask = step.attention.mask
+    if mask is None or mask.node not in layer.maker:
+        return None
+    maker = layer.maker[mask.node]
+    return maker if is_condition(layer.steps[maker]) else None
+
+
+def _reason(layer: Layer, step: AttentionStep, condition: int | None) -> str:
+    saved = "softmax and both products in one kernel, the logits are never stored"
+    if step.attention.mask is None:
+        return f"attention: {saved}"
+    if condition is None:
+        return f"attention: {saved}; the mask is read per cell"
+    (maker,) = layer.plain([condition])
+    assert isinstance(maker.node.op, Pointwise), maker
+    reads = any(isinstance(leaf, Arg) for leaf in leaves(maker.node.op.expr))
+    how = "read and computed" if reads else "computed from positions, blocks outside it skipped"
+    return f"attention: {saved}; the mask is {how}"
