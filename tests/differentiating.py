@@ -184,3 +184,9 @@ def pulled_along(graph: Graph, grads: Mapping[NodeId, NodeId], given: Given) -> 
     return float(
         sum(np.sum(np.real(np.conj(g) * w)) for g, w in zip(values[::2], values[1::2], strict=True))
     )
+
+
+def gradients(graph: Graph, given: Given) -> list[Array]:
+    """The gradients of `weighted`, one for each leaf that the outputs depend on."""
+    found = pulled(graph, graph.outputs)
+    return nodes_at(graph, list(found.values()), *given)

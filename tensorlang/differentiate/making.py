@@ -14,6 +14,8 @@ from tensorlang.ir.nodes import (
     Arg,
     At,
     Contract,
+    Iota,
+    Lit,
     Merge,
     Node,
     NodeId,
@@ -22,9 +24,10 @@ from tensorlang.ir.nodes import (
     Read,
     Scalar,
     Scatter,
+    SizeOf,
     Subscript,
 )
-from tensorlang.ir.reads import identity_read, read_indices, rename_read
+from tensorlang.ir.reads import identity_read, read_indices, rename_read, substitute
 from tensorlang.size import Size, product
 from tensorlang.source import Span
 
@@ -75,6 +78,25 @@ class Maker:
                 return read.node
         dtype = cells.dtype(expr)
         return self.add(Pointwise(expr), cells.reads, sizes, len(sizes), dtype)
+
+    def computed(
+        self, expr: Scalar, cells: Cells, labels: Iterable[int], sizes: Mapping[int, Size]
+    ) -> Read:
+        """The tensor of an expression over some of the labels in use, read at them."""
+        local = {label: axis for axis, label in enumerate(labels)}
+        over = self.cells()
+
+        def leaf(found: Arg | Lit | Iota | SizeOf) -> Scalar:
+            match found:
+                case Arg(position):
+                    return over.read(rename_read(cells.reads[position], local))
+                case Iota(index):
+                    return Iota(local[index])
+                case _:
+                    return found
+
+        node = self.pointwise(substitute(expr, leaf), over, [sizes[label] for label in local])
+        return Read(node, tuple(At(label) for label in local))
 
     def full(self, value: float, sizes: Sequence[Size], dtype: Dtype) -> NodeId:
         """The same number everywhere."""

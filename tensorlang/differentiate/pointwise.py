@@ -158,32 +158,26 @@ def _factors(
             case Arg(position):
                 reads.append(cells.reads[position])
             case factor:
-                own = dict.fromkeys(
-                    i
-                    for leaf in leaves(factor)
-                    for i in (
-                        read_indices(cells.reads[leaf.position])
-                        if isinstance(leaf, Arg)
-                        else (leaf.index,)
-                        if isinstance(leaf, Iota)
-                        else ()
-                    )
-                )
-                computed.setdefault(tuple(sorted(own)), []).append(factor)
+                computed.setdefault(_axes_of(factor, cells), []).append(factor)
+    sizes = dict(enumerate(node.sizes))
     for axes, parts in computed.items():
         expr = parts[0] if len(parts) == 1 else cells.apply("mul", *parts)
-        local = {axis: k for k, axis in enumerate(axes)}
-        over = maker.cells()
-        renamed = tuple(
-            rename_read(read, local) if set(read_indices(read)) <= local.keys() else read
-            for read in cells.reads
-        )
-        moved = over.embed(_with_axes(expr, local), renamed)
-        made = maker.pointwise(moved, over, [node.sizes[axis] for axis in axes])
-        reads.append(Read(made, tuple(At(axis) for axis in axes)))
+        reads.append(maker.computed(expr, cells, axes, sizes))
     if not reads:
         reads.append(Read(maker.full(1, (), dtype), ()))
     return tuple(reads), coefficient
+
+
+def _axes_of(expr: Scalar, cells: Cells) -> tuple[int, ...]:
+    """The axes that an expression varies along."""
+    found: set[int] = set()
+    for leaf in leaves(expr):
+        match leaf:
+            case Arg(position):
+                found.update(read_indices(cells.reads[position]))
+            case Iota(index):
+                found.add(index)
+    return tuple(sorted(found))
 
 
 # --- forward -------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from tensorlang.differentiate.making import Maker, Term
 from tensorlang.differentiate.reads import Product, carried
 from tensorlang.differentiate.ties import split
 from tensorlang.dtype import Dtype
-from tensorlang.ir.nodes import Affine, At, Gather, Node, NodeId, Read, Scatter, Subscript
-from tensorlang.ir.reads import read_indices, rename_read, subscript_indices
+from tensorlang.ir.nodes import Affine, Gather, Node, NodeId, Read, Scatter, Subscript
+from tensorlang.ir.reads import read_indices, subscript_indices
 
 
 def pull(
@@ -71,33 +71,25 @@ def _at(maker: Maker, tensor: NodeId, target: tuple[Subscript, ...]) -> Read:
     return Read(tensor, target, zero if dropped else None)
 
 
-def _axes(node: Node, target: tuple[Subscript, ...], reads: tuple[Read, ...]) -> dict[int, int]:
-    """Local indices of a landing as the axes of a tensor of its own."""
+def _labels(target: tuple[Subscript, ...], *reads: Read) -> list[int]:
+    """Local indices of a landing."""
     found = {i for s in target for i in subscript_indices(s)}
-    found |= {i for read in reads for i in read_indices(read)}
-    return {index: k for k, index in enumerate(sorted(found))}
+    return sorted(found.union(*map(read_indices, reads)))
 
 
 def _reached(
     maker: Maker, node: Node, identity: NodeId, read: Read, target: tuple[Subscript, ...]
 ) -> Read:
     """1 where a value is the extreme of its cell."""
-    there = _at(maker, identity, target)
-    axes = _axes(node, target, (read,))
     cells = maker.cells()
-    value = cells.read(rename_read(read, axes))
-    extreme = cells.read(rename_read(there, axes))
-    hit = cells.apply("to_real", cells.apply("eq", value, extreme))
-    made = maker.pointwise(hit, cells, [node.sizes[index] for index in axes])
-    return Read(made, tuple(At(index) for index in axes))
+    extreme = cells.read(_at(maker, identity, target))
+    hit = cells.apply("to_real", cells.apply("eq", cells.read(read), extreme))
+    return maker.computed(hit, cells, _labels(target, read), dict(enumerate(node.sizes)))
 
 
 def _times(maker: Maker, node: Node, hit: Read, share: Read, target: tuple[Subscript, ...]) -> Read:
     """A share where a value is an extreme."""
-    axes = _axes(node, target, (hit, share))
     cells = maker.cells()
-    reached = cells.apply("gt", cells.read(rename_read(hit, axes)), number(0, Dtype.REAL))
-    given = cells.read(rename_read(share, axes))
-    expr = cells.apply("where", reached, given, number(0, Dtype.REAL))
-    made = maker.pointwise(expr, cells, [node.sizes[index] for index in axes])
-    return Read(made, tuple(At(index) for index in axes))
+    reached = cells.apply("gt", cells.read(hit), number(0, Dtype.REAL))
+    expr = cells.apply("where", reached, cells.read(share), number(0, Dtype.REAL))
+    return maker.computed(expr, cells, _labels(target, hit, share), dict(enumerate(node.sizes)))
