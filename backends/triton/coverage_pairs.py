@@ -111,3 +111,24 @@ def _needed(
     inner.positions[walked.name] = np.arange(extent)
     support = True if walked.support is None else inner.value(walked.support)
     return np.broadcast_to(support, (len(rows), count, extent))
+
+
+def visits(kernel: Kernel) -> int:
+    """Blocks that the programs of one tile in the middle of long axes visit: what masks leave."""
+    outer = nested(kernel)
+    assert outer is not None, kernel.name
+    size, block = 2048, 64
+    config = Config(tuple((name, block) for name in blocks(kernel)))
+    sizes = {name: 1 if name[0] == "B" else size for name in kernel.sizes} | {"ZERO": 0}
+    program = Program(kernel, {}, config, {}, {**sizes, **dict(config.blocks)})
+    for axis in kernel.axes:
+        if axis.kind in GRID_KINDS:
+            program.enter(axis, size // 2 if axis.kind is AxisKind.TILE else 0)
+    _bind(program, [s for s in kernel.body if isinstance(s, Let)], {outer.lo, outer.hi})
+    positions = np.arange(int(program.value(outer.lo)), int(program.value(outer.hi)))
+    program.positions[outer.axis] = positions
+    loops = [stmt for stmt in outer.body if isinstance(stmt, For)]
+    lets = [stmt for stmt in outer.body if isinstance(stmt, Let)]
+    _bind(program, lets, {bound for loop in loops for bound in (loop.lo, loop.hi)})
+    counts = [-(-(program.value(loop.hi) - program.value(loop.lo)) // block) for loop in loops]
+    return sum(int(np.maximum(count + 0 * positions, 0).sum()) for count in counts)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from tensorlang.backends import torch as torch_target
-from tensorlang.backends.triton import attention_region, row_region
+from tensorlang.backends.triton import attention_region, row_region, third_region
 from tensorlang.backends.triton.kernel_ir import Kernel
 from tensorlang.backends.triton.printed import HEAD, IMPORTS, LAUNCH
 from tensorlang.backends.triton.region import Printed
@@ -44,6 +44,7 @@ class _Family(Protocol):
 
 FAMILIES: dict[str, tuple[str, _Family]] = {
     "K1": ("attention", attention_region.printed),
+    "K2": ("pairs", third_region.printed),
     "K5": ("rows", row_region.printed),
 }
 """By backend of a region: the word that its kernels are named by, and what prints them."""
@@ -111,7 +112,7 @@ class _Kernels:
 
 def _is_taken(name: str) -> bool:
     """Whether the functions of a region use a name themselves."""
-    return re.fullmatch(r"[xygd]\d*|[A-Z]+|D[QKV]|dtype|torch|given", name) is not None
+    return re.fullmatch(r"[xygd]\d*|[A-Z]+\d?|D[QKV]\d?|dtype|torch|given", name) is not None
 
 
 def _table(printed: Iterable[Printed]) -> Iterator[str]:

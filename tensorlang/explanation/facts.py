@@ -20,7 +20,6 @@ from tensorlang.explanation.text import to_text
 from tensorlang.explanation.words import how, slot_names, step_name
 from tensorlang.ir.nodes import Call
 from tensorlang.ir.svg import to_svg
-from tensorlang.plan.fuse_attention import attention_problem
 from tensorlang.plan.plan import AnyStep, AttentionStep, ProjectionsStep, Region, Step
 from tensorlang.plan.rows import alone
 from tensorlang.source import Span
@@ -252,7 +251,7 @@ def _why(step: AnyStep, reasons: Sequence[str]) -> str:
         case ProjectionsStep():
             found = next((reason for reason in reasons if "matrix products" in reason), None)
         case AttentionStep():
-            found = f"attention: {attention_problem(step)}"
+            found = next((reason for reason in reasons if reason.startswith("attention")), None)
         case Step():
             found = alone(step) or next((r for r in reasons if "nothing to fuse" in r), None)
     return found if found is not None and found in reasons else ""

@@ -17,6 +17,7 @@ from tensorlang.plan.cost import at, cost, flops, held_bytes, made, used
 from tensorlang.plan.family import Family, Group, Layer, Members
 from tensorlang.plan.fuse_attention import AttentionFamily
 from tensorlang.plan.fuse_rows import RowFamily
+from tensorlang.plan.fuse_third import ThirdFamily
 from tensorlang.plan.plan import (
     AnyStep,
     AttentionStep,
@@ -32,7 +33,7 @@ from tensorlang.plan.slots import typed_shapes
 from tensorlang.size import Size
 from tensorlang.source import Span
 
-FAMILIES: tuple[Family, ...] = (AttentionFamily(), RowFamily())
+FAMILIES: tuple[Family, ...] = (ThirdFamily(), AttentionFamily(), RowFamily())
 """The special before the general: a family takes what those before it left."""
 
 

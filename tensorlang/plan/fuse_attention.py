@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import App, Arg, At, Lit, Pointwise, Read, Scalar
-from tensorlang.ir.reads import leaves
+from tensorlang.ir.reads import leaves, read_indices
 from tensorlang.plan.family import Group, Layer, Members
-from tensorlang.plan.plan import AnyStep, AttentionStep, Step
+from tensorlang.plan.plan import AnyStep, Attention, AttentionStep, Step
+from tensorlang.size import Size
 
 WIDEST_HEAD = 128
 
@@ -23,8 +24,8 @@ class AttentionFamily:
 
     def offers(self, layer: Layer, k: int, own: Sequence[Members]) -> Iterable[Members] | str:
         step = layer.steps[k]
-        if not isinstance(step, AttentionStep):
-            return ""
+        if not isinstance(step, AttentionStep) or len(step.attention.key) == 2:
+            return ""  # pairs of keys are K2's
         problem = attention_problem(step)
         return [(k,)] if problem is None else f"attention: {problem}"
 
@@ -32,27 +33,52 @@ class AttentionFamily:
         (k,) = members
         step = layer.steps[k]
         assert isinstance(step, AttentionStep), step
-        at = _condition(layer, step)
+        at = condition_of(layer, step)
         return Group(members, _reason(layer, step, at), () if at is None else (at,))
 
 
 def attention_problem(step: AttentionStep) -> str | None:
     """Why an attention is not for K1; None if it is."""
-    a = step.attention
+    a = one_query(step.attention)
     if len(a.key) != 1:
-        return f"a softmax over {len(a.key)} key indices is not for the order-2 kernel"
-    if len(a.query) != 1 or len(a.feature) != 1 or len(a.value) != 1:
-        return "more than one query, feature or value index"
-    widths = [a.sizes[a.feature[0]], a.sizes[a.value[0]]]
-    if not all(isinstance(width, int) for width in widths):
-        return "the head size is known at the call only"
-    if any(isinstance(width, int) and width > WIDEST_HEAD for width in widths):
-        return f"heads wider than {WIDEST_HEAD}"
+        return f"no kernel for a softmax over {len(a.key)} key indices"
+    problem = heads_problem(a)
+    if problem is not None:
+        return problem
     if a.bias is not None:
         return "an additive bias stays with torch"
     for read in (a.q, a.k, a.v, *(() if a.mask is None else (a.mask,))):
         if not simple(read):
             return "operands are read at computed positions"
+    return None
+
+
+def one_query(a: Attention) -> Attention:
+    """With one query index, the one of the mask, else the longest: heads that share their keys are
+    batch to a kernel, which reads keys and values without that index."""
+    if len(a.query) == 1:
+        return a
+    held = {index for read in (a.mask, a.bias) if read is not None for index in read_indices(read)}
+    masked = [index for index in a.query if index in held] or list(a.query)
+    calls = [index for index in masked if not isinstance(a.sizes[index], int)]
+    longest = max(calls or masked, key=lambda index: (_number(a.sizes[index]), index))
+    rest = tuple(index for index in a.query if index != longest)
+    return replace(a, batch=(*a.batch, *rest), query=(longest,))
+
+
+def _number(size: Size) -> int:
+    return size if isinstance(size, int) else 0
+
+
+def heads_problem(a: Attention) -> str | None:
+    """Why the features and values of an attention are not for a kernel."""
+    if len(a.query) != 1 or len(a.feature) != 1 or len(a.value) != 1:
+        return "more than one feature or value index"
+    widths = [a.sizes[a.feature[0]], a.sizes[a.value[0]]]
+    if not all(isinstance(width, int) for width in widths):
+        return "the head size is known at the call only"
+    if any(isinstance(width, int) and width > WIDEST_HEAD for width in widths):
+        return f"heads wider than {WIDEST_HEAD}"
     return None
 
 
@@ -78,7 +104,7 @@ def _is_condition(expr: Scalar) -> bool:
     return all(_is_condition(arg) for arg in expr.args)
 
 
-def _condition(layer: Layer, step: AttentionStep) -> int | None:
+def condition_of(layer: Layer, step: AttentionStep) -> int | None:
     """The step that makes the mask, if the kernel can."""
     mask = step.attention.mask
     if mask is None or mask.node not in layer.maker:

@@ -1,0 +1,273 @@
+"""An attention region as text: kernels, their operators, and the function over the region's inputs.
+
+Operators take queries [b…, i, c], keys [b…, j, c] and values [b…, j, e] as views with any strides,
+so attention along any axis needs no copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tensorlang.backends.triton.attention_parts import Attention
+from tensorlang.backends.triton.attention_reading import Reading, indices_of
+from tensorlang.backends.triton.configs import AttentionConfigs, padded
+from tensorlang.backends.triton.kernel_ir import Kernel
+from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
+from tensorlang.backends.triton.region import (
+    Printed,
+    SizeText,
+    definition,
+    operator,
+    tuple_text,
+    with_blocks,
+    wrapper,
+)
+from tensorlang.ir.nodes import Read
+from tensorlang.plan.plan import Attention as Planned
+from tensorlang.plan.plan import Region, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor of the operators: where it is read and its last two axes. Without a read it is 1,
+    of the dtype of the first operand and the rows of `like`."""
+
+    name: str
+    read: Read | None
+    last: tuple[int, ...]
+    like: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What K1 and K2 differ in: `lengths` binds the numbers of keys, `extra` are sizes that kernels
+    take besides."""
+
+    configs: AttentionConfigs
+    kinds: Callable[[str], str]
+    lengths: str
+
+
+class Text:
+    """The text of one attention; `made` are forward, delta and the kernels of the backward."""
+
+    def __init__(
+        self,
+        family: Family,
+        a: Planned,
+        attention: Attention,
+        reading: Reading,
+        operands: Sequence[Operand],
+        made: Sequence[Kernel],
+    ) -> None:
+        self.family = family
+        self.a = a
+        self.attention = attention
+        self.reading = reading
+        self.operands = operands
+        self.name = attention.name
+        self.forward, *self.backward = made
+        self.made = made
+        self.masks = [mask.name for mask in attention.masks]
+        self.sizes = list(attention.sizes)
+        self.batch = [f"B{k}" for k in range(attention.batch)]
+        self.given = [operand.name for operand in operands]
+        self.order = tuple([*a.batch, *a.query, *a.value].index(index) for index in a.out_axes)
+
+    def printed(self) -> Printed:
+        tables = {kernel.name: self.table(kernel) for kernel in self.made}
+        return Printed(self.name, tuple(self.made), self.code(), self.region, tables)
+
+    # --- kernels and operators -------------------------------------------------------------------
+    def code(self) -> str:
+        parts = []
+        for kernel in self.made:
+            parts.append(to_triton(kernel).replace("@triton.jit", "@_jit"))
+            parts.append(f"{kernel.name.upper()} = {self.table(kernel)}")
+        given = [*self.given, *self.masks]
+        parts += self._operator("forward", given, self._outputs(), self._run_forward(), 2)
+        given += ["O", "L", "G"]
+        made = self._gradients()
+        parts += self._operator("backward", given, made, self._run_backward(), len(self.given))
+        return "\n\n\n".join(parts)
+
+    def table(self, kernel: Kernel) -> str:
+        """The configurations of a kernel by precision."""
+        what = self.family.kinds(kernel.name.removeprefix(f"{self.name}_"))
+        width = max(padded(self.attention.features), padded(self.attention.values))
+        rows = []
+        for key, config in self.family.configs.table(what, width).items():
+            row = "None"
+            if config is not None:
+                row = f"({_blocks(config.blocks)}, {config.warps}, {config.stages})"
+            rows.append(f'    "{key}": {row},')
+        return "\n".join(["{", *rows, "}"])
+
+    def _operator(
+        self, what: str, tensors: list[str], fake: list[str], run: list[str], results: int
+    ) -> list[str]:
+        name = f"{self.name}_{what}_op"
+        return [
+            definition(f"{name}_outputs", tensors, self.sizes, fake, results),
+            definition(f"{name}_run", tensors, self.sizes, run, results),
+            operator(name, tensors, self.sizes, results),
+        ]
+
+    def _shapes(self) -> list[str]:
+        unpack = ", ".join([*self.batch, "N", "_"])
+        return [f"{unpack} = Q.shape", self.family.lengths]
+
+    def _outputs(self) -> list[str]:
+        """O lies in memory as the plan wants it; L is contiguous."""
+        extents = [*self.batch, "N", str(self.attention.values)]
+        memory = tuple_text([extents[k] for k in self.order])
+        inverse = [self.order.index(k) for k in range(len(extents))]
+        moved = "" if inverse == sorted(inverse) else f".permute({', '.join(map(str, inverse))})"
+        lse = tuple_text([*self.batch, "N"])
+        return [
+            f"{', '.join([*self.batch, 'N', '_'])} = Q.shape",
+            f"O = torch.empty({memory}, dtype=Q.dtype, device=Q.device){moved}",
+            f"L = torch.empty({lse}, dtype=_accumulator(Q.dtype), device=Q.device)",
+            "return O, L",
+        ]
+
+    def _launch(self, kernel: Kernel) -> list[str]:
+        tensors = tuple_text([t.name for t in kernel.tensors])
+        grid = with_blocks(launch_grid(kernel), blocks(kernel), "choice")
+        sizes = tuple_text(["0" if size == "ZERO" else size for size in kernel.sizes])
+        return [
+            f"choice = _choice({kernel.name.upper()}, Q.dtype, Q.device)",
+            f"_launch({kernel.name}, {grid}, {tensors}, {sizes}, choice)",
+        ]
+
+    def _run_forward(self) -> list[str]:
+        given = ", ".join([*self.given, *self.masks, *self.sizes])
+        return [
+            *self._shapes(),
+            f"O, L = {self.name}_forward_op_outputs({given})",
+            *self._launch(self.forward),
+            "return O, L",
+        ]
+
+    def _made(self) -> tuple[str, str]:
+        grads = ", ".join(f"D{name}" for name in self.given)
+        return grads, f"{grads} = {', '.join(f'torch.empty_like({name})' for name in self.given)}"
+
+    def _gradients(self) -> list[str]:
+        grads, made = self._made()
+        return [made, f"return {grads}"]
+
+    def _run_backward(self) -> list[str]:
+        grads, made = self._made()
+        launches = [line for kernel in self.backward for line in self._launch(kernel)]
+        return [*self._shapes(), made, "D = torch.empty_like(L)", *launches, f"return {grads}"]
+
+    # --- the region ------------------------------------------------------------------------------
+    def region(
+        self,
+        name: str,
+        region: Region,
+        inputs: Sequence[str],
+        sizes: Sequence[str],
+        size: SizeText,
+        torch_function: str,
+    ) -> str:
+        at = dict(zip(region.inputs, inputs, strict=True))
+        read = [(o, o.read, at[o.read.node]) for o in self.operands if o.read is not None]
+        query = read[0][2]
+        common = f"_common({', '.join(text for _, _, text in read)})"
+        masks = [at[slot] for slot, _ in self.reading.masks]
+        extents = [size(value) for value in self.reading.sizes.values()]
+        given = ", ".join([*self.given, *masks, *extents])
+        forward = [
+            f"dtype = _low({common}, {query})",
+            *self._views(at, size),
+            f"O, L = {self.name}_forward_op({given})",
+            f"return {permuted('O', self.order)}, L",
+        ]
+        inverse = [self.order.index(axis) for axis in range(len(self.order))]
+        given = ", ".join([*self.given, *masks, "O", "L", "G", *extents])
+        grads = ", ".join(f"D{o.name}" if o.read is not None else "_" for o in self.operands)
+        backward = [
+            "dtype = y.dtype",
+            *self._views(at, size),
+            f"O, G = {permuted('y', inverse)}, {permuted('g', inverse)}.to(dtype)",
+            f"{grads} = {self.name}_backward_op({given})",
+        ]
+        gives: dict[Slot, list[str]] = {}
+        for operand, taken, text in read:
+            back = _back(f"D{operand.name}", taken, (*self.a.batch, *operand.last))
+            gives.setdefault(taken.node, []).append(f"{back}.to({text}.dtype)")
+        results = [" + ".join(gives.get(slot, ["None"])) for slot in region.inputs]
+        backward.append(f"return {tuple_text(results)}")
+        arguments = [*inputs, "y", "L", "g"]
+        typed = ", ".join([*(f"{t}: Tensor" for t in arguments), *(f"{s}: int" for s in sizes)])
+        head = f"def {name}_backward({typed}) -> tuple[Tensor | None, ...]:"
+        parts = [
+            definition(f"{name}_forward", inputs, sizes, forward, 2),
+            "\n".join([head, *(f"    {line}" for line in backward)]),
+            f"{name}_function = _differentiable(\n    {name}_forward, {name}_backward, "
+            f"lambda *given: {torch_function}(*given), 1, 1\n)",
+            wrapper(
+                name, [*inputs, *sizes], [query, *inputs], region, torch_function,
+                f"{name}_function", self._unserved(f"_low({common}, {query})", query),
+            ),
+        ]  # fmt: skip
+        return "\n\n\n".join(parts)
+
+    def _unserved(self, dtype: str, query: str) -> str | None:
+        """The test for a dtype that some kernel has no configuration for, None if there is none."""
+        tests = [
+            f"_choice({kernel.name.upper()}, {dtype}, {query}.device) is None"
+            for kernel in self.made
+            if ": None," in self.table(kernel)
+        ]
+        return " or ".join(tests) or None
+
+    def _views(self, at: dict[Slot, str], size: SizeText) -> list[str]:
+        out = []
+        for operand in self.operands:
+            if operand.read is None:
+                like, width = operand.like, self.attention.values
+                ones = f"{like}.new_ones({width}).expand(*{like}.shape[:-1], {width})"
+                out.append(f"{operand.name} = {ones}")
+                continue
+            wanted = (*self.a.batch, *operand.last)
+            text = _view(self.a, at[operand.read.node], operand.read, wanted, size)
+            out.append(f"{operand.name} = _innermost({text}.to(dtype))")
+        return out
+
+
+def _view(a: Planned, text: str, read: Read, wanted: Sequence[int], size: SizeText) -> str:
+    """The tensor with these axes in this order, those that it lacks expanded."""
+    have = indices_of(read)
+    present = [index for index in wanted if index in have]
+    text = permuted(text, [have.index(index) for index in present])
+    if len(present) == len(wanted):
+        return text
+    for place, index in enumerate(wanted):
+        if index not in have:
+            text = f"{text}.unsqueeze({place})"
+    shape = [size(a.sizes[i]) if i not in have else "-1" for i in wanted]
+    return f"{text}.expand({', '.join(shape)})"
+
+
+def _back(text: str, read: Read, wanted: Sequence[int]) -> str:
+    """The gradient of a tensor from that of its view."""
+    have = indices_of(read)
+    lost = [str(place) for place, index in enumerate(wanted) if index not in have]
+    if lost:
+        text = f"{text}.sum({tuple_text(lost)})"
+    present = [index for index in wanted if index in have]
+    return permuted(text, [present.index(index) for index in have])
+
+
+def permuted(text: str, order: Sequence[int]) -> str:
+    if list(order) == sorted(order):
+        return text
+    return f"{text}.permute({', '.join(map(str, order))})"
+
+
+def _blocks(named: Sequence[tuple[str, int]]) -> str:
+    return "{" + ", ".join(f'"{name}": {block}' for name, block in named) + "}"
