@@ -44,8 +44,8 @@ def pull(maker: Maker, node: Node, op: Transform, given: Read) -> Product:
 
 def _weighted(maker: Maker, modes: Read, axis: int, size: Size, weight: float) -> Read:
     """Modes of a half axis times a weight, but for the one that is alone at its frequency."""
+    sizes = dict(enumerate(maker.graph.node(modes.node).shape))
     cells = maker.cells()
-    value = cells.read(modes)
     twice = cells.apply("mul", number(2, Dtype.INT), Iota(axis))
     whole = Lit(size, Dtype.INT) if isinstance(size, int) else SizeOf(size)
     alone = cells.apply(
@@ -53,6 +53,7 @@ def _weighted(maker: Maker, modes: Read, axis: int, size: Size, weight: float) -
         cells.apply("eq", Iota(axis), number(0, Dtype.INT)),
         cells.apply("eq", twice, whole),
     )
-    scaled = cells.apply("mul", number(weight, Dtype.REAL), value)
-    expr = cells.apply("where", alone, value, scaled)
-    return maker.whole(maker.pointwise(expr, cells, maker.graph.node(modes.node).shape))
+    one = number(1, Dtype.COMPLEX)
+    weights = cells.apply("where", alone, one, number(weight, Dtype.COMPLEX))
+    factors = (modes, maker.computed(weights, cells, (axis,), sizes))
+    return maker.contracted(factors, 1, tuple(sizes), sizes, Dtype.COMPLEX)

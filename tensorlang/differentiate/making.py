@@ -27,7 +27,14 @@ from tensorlang.ir.nodes import (
     SizeOf,
     Subscript,
 )
-from tensorlang.ir.reads import identity_read, read_indices, rename_read, substitute
+from tensorlang.ir.reads import (
+    identity_read,
+    read_indices,
+    rename_read,
+    rename_subscript,
+    subscript_indices,
+    substitute,
+)
 from tensorlang.size import Size, product
 from tensorlang.source import Span
 
@@ -105,10 +112,39 @@ class Maker:
     def total(self, terms: Sequence[Term], like: NodeId) -> NodeId:
         """The sum of terms over the axes of a tensor."""
         node = self.graph.node(like)
+        terms = self._landed_together(terms)
         cells = self.cells()
         embedded = [cells.embed(term.expr, term.reads) for term in terms]
         expr = embedded[0] if len(embedded) == 1 else cells.apply("add", *embedded)
         return self.pointwise(cells.cast(expr, node.dtype), cells, node.shape)
+
+    def _landed_together(self, terms: Sequence[Term]) -> list[Term]:
+        """Terms that are sums by landing as one Scatter."""
+        alone: list[Term] = []
+        nodes: dict[NodeId, int] = {}
+        for term in terms:
+            match term:
+                case Term(Arg(), (read,)) if read == self.whole(read.node) and isinstance(
+                    self.graph.node(read.node).op, Scatter
+                ):
+                    nodes[read.node] = nodes.get(read.node, 0) + 1
+                case _:
+                    alone.append(term)
+        if len(nodes) < 2 or max(nodes.values()) > 1:
+            return list(terms)
+        reads: list[Read] = []
+        targets: list[tuple[Subscript, ...]] = []
+        first = self.graph.node(next(iter(nodes)))
+        sizes = list(first.shape)
+        for identity in nodes:
+            node = self.graph.node(identity)
+            assert isinstance(node.op, Scatter) and node.op.op is ScatterOp.SUM, node
+            moved = {index: len(sizes) + k for k, index in enumerate(node.bound)}
+            sizes.extend(node.sizes[node.rank :])
+            reads += [rename_read(read, moved) for read in node.reads]
+            targets += [tuple(rename_subscript(s, moved) for s in t) for t in node.op.targets]
+        made = self.scattered(ScatterOp.SUM, reads, targets, sizes, first.rank)
+        return [*alone, Term(Arg(0), (self.whole(made),))]
 
     def contracted(
         self,
@@ -138,9 +174,14 @@ class Maker:
         sizes: Sequence[Size],
         rank: int,
     ) -> NodeId:
-        """Values landing on a tensor; local indices as in the node."""
+        """Values landing on a tensor; local indices as in the node, of which some may be unused."""
+        used = {i for value in values for i in read_indices(value)}
+        used |= {i for target in targets for s in target for i in subscript_indices(s)}
+        local = {i: k for k, i in enumerate(sorted(used.union(range(rank))))}
+        landing = tuple(tuple(rename_subscript(s, local) for s in target) for target in targets)
         dtype = self.graph.node(values[0].node).dtype
-        return self.add(Scatter(kind, tuple(targets)), values, sizes, rank, dtype)
+        reads = [rename_read(value, local) for value in values]
+        return self.add(Scatter(kind, landing), reads, [sizes[i] for i in local], rank, dtype)
 
     def merged(self, node: NodeId, groups: Sequence[tuple[int, ...]]) -> NodeId:
         """Consecutive axes made one, row-major."""

@@ -8,9 +8,8 @@ from tensorlang.check.program import Boundary, ScatterOp
 from tensorlang.differentiate.cells import number
 from tensorlang.differentiate.making import Maker, Term
 from tensorlang.differentiate.reads import Product, carried
-from tensorlang.differentiate.ties import split
-from tensorlang.dtype import Dtype
-from tensorlang.ir.nodes import Affine, Gather, Node, NodeId, Read, Scatter, Subscript
+from tensorlang.differentiate.ties import chosen, counted, split
+from tensorlang.ir.nodes import Affine, Gather, NodeId, Read, Scatter, Subscript
 from tensorlang.ir.reads import read_indices, subscript_indices
 
 
@@ -36,11 +35,13 @@ def push(maker: Maker, identity: NodeId, tangents: dict[int, Read]) -> Read:
     targets = [node.op.targets[place] for place in tangents]
     values = list(tangents.values())
     if node.op.op is not ScatterOp.SUM:
-        one = maker.full(1, node.shape, node.dtype)
-        fields = _fields(maker, identity, one)
+        sizes = dict(enumerate(node.sizes))
+        fields = _fields(maker, identity, maker.full(1, node.shape, node.dtype))
         values = [
-            _times(maker, node, fields[place], tangent, node.op.targets[place])
-            for place, tangent in tangents.items()
+            maker.contracted(
+                (fields[place], tangent), 1, _labels(fields[place], target), sizes, node.dtype
+            )
+            for (place, tangent), target in zip(tangents.items(), targets, strict=True)
         ]
     made = maker.scattered(ScatterOp.SUM, values, targets, node.sizes, node.rank)
     return maker.whole(made)
@@ -52,15 +53,20 @@ def _fields(maker: Maker, identity: NodeId, cotangent: NodeId) -> list[Read]:
     assert isinstance(node.op, Scatter), node
     if node.op.op is ScatterOp.SUM:
         return [_at(maker, cotangent, target) for target in node.op.targets]
-    hits = [
-        _reached(maker, node, identity, read, target)
-        for read, target in zip(node.reads, node.op.targets, strict=True)
-    ]
-    count = maker.scattered(ScatterOp.SUM, hits, node.op.targets, node.sizes, node.rank)
-    share = split(maker, cotangent, count, node.shape, empty=True)
+    sizes = dict(enumerate(node.sizes))
+    hits: list[tuple[Read, list[int]]] = []
+    for read, target in zip(node.reads, node.op.targets, strict=True):
+        cells = maker.cells()
+        extreme = cells.read(_at(maker, identity, target))
+        reached = cells.apply("eq", cells.read(read), extreme)
+        labels = _labels(read, target)
+        hits.append((maker.computed(reached, cells, labels, sizes), labels))
+    ones = [counted(maker, hit, labels, sizes) for hit, labels in hits]
+    count = maker.scattered(ScatterOp.SUM, ones, node.op.targets, node.sizes, node.rank)
+    share = split(maker, cotangent, count, empty=True)
     return [
-        _times(maker, node, hit, _at(maker, share, target), target)
-        for hit, target in zip(hits, node.op.targets, strict=True)
+        chosen(maker, hit, _at(maker, share, target), labels, sizes)
+        for (hit, labels), target in zip(hits, node.op.targets, strict=True)
     ]
 
 
@@ -71,25 +77,8 @@ def _at(maker: Maker, tensor: NodeId, target: tuple[Subscript, ...]) -> Read:
     return Read(tensor, target, zero if dropped else None)
 
 
-def _labels(target: tuple[Subscript, ...], *reads: Read) -> list[int]:
-    """Local indices of a landing."""
-    found = {i for s in target for i in subscript_indices(s)}
-    return sorted(found.union(*map(read_indices, reads)))
-
-
-def _reached(
-    maker: Maker, node: Node, identity: NodeId, read: Read, target: tuple[Subscript, ...]
-) -> Read:
-    """1 where a value is the extreme of its cell."""
-    cells = maker.cells()
-    extreme = cells.read(_at(maker, identity, target))
-    hit = cells.apply("to_real", cells.apply("eq", cells.read(read), extreme))
-    return maker.computed(hit, cells, _labels(target, read), dict(enumerate(node.sizes)))
-
-
-def _times(maker: Maker, node: Node, hit: Read, share: Read, target: tuple[Subscript, ...]) -> Read:
-    """A share where a value is an extreme."""
-    cells = maker.cells()
-    reached = cells.apply("gt", cells.read(hit), number(0, Dtype.REAL))
-    expr = cells.apply("where", reached, cells.read(share), number(0, Dtype.REAL))
-    return maker.computed(expr, cells, _labels(target, hit, share), dict(enumerate(node.sizes)))
+def _labels(read: Read, target: tuple[Subscript, ...]) -> list[int]:
+    """Local indices of a landing, in the order of the value that lands."""
+    found = dict.fromkeys(read_indices(read))
+    found |= dict.fromkeys(i for s in target for i in subscript_indices(s))
+    return list(found)
