@@ -6,6 +6,7 @@ IMPORTS = (
     "import warnings",
     "from collections.abc import Callable",
     "from typing import Any",
+    "from torch.autograd import forward_ad",
     "from torch.nn.attention import SDPBackend, sdpa_kernel",
 )
 
@@ -29,13 +30,34 @@ _said: list[str] = []
 
 def _kernels_run(x: Tensor) -> bool:
     """Whether kernels run where x lies; if not, torch computes the same, and says so once."""
+    if _transformed():
+        return False
     if triton is not None and (x.is_cuda or (_INTERPRET and x.device.type == "cpu")):
         return True
-    if not _said and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and not _said:
         why = "Triton is not installed" if triton is None else f"it runs on {x.device.type}"
         _said.append(why)
         warnings.warn(f"the Triton kernels of this module run in plain torch: {why}", stacklevel=3)
     return False
+
+
+def _transformed() -> bool:
+    """Kernels have no forward mode, and torch.compile does not look into vmap of them."""
+    return forward_ad._current_level >= 0 or (torch.compiler.is_compiling() and _in_vmap())
+
+
+@torch.compiler.assume_constant_result
+def _in_vmap() -> bool:
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack)
+
+
+def _in_torch(plain: Callable[..., Any], *given: Any) -> Any:
+    """What kernels compute, by torch; in a form that has all derivatives where they are asked."""
+    if not _transformed():
+        return plain(*given)
+    with sdpa_kernel(SDPBackend.MATH):
+        return plain(*given)
 
 
 def _accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -67,11 +89,14 @@ def _choice(table: dict[str, Any], dtype: torch.dtype, device: torch.device) -> 
     if _INTERPRET:
         return table["interpreter"]
     precision = {torch.float32: "float", torch.float64: "double"}.get(dtype, "half")
+    return table.get(f"{precision} {_chip(device)}", table[precision])
+
+
+@torch.compiler.assume_constant_result
+def _chip(device: torch.device) -> str:
     if torch.version.hip is not None:
-        chip = "cdna"
-    else:
-        chip = "hopper" if torch.cuda.get_device_capability(device)[0] >= 9 else "ampere"
-    return table.get(f"{precision} {chip}", table[precision])
+        return "cdna"
+    return "hopper" if torch.cuda.get_device_capability(device)[0] >= 9 else "ampere"
 
 
 def _launch(
@@ -81,7 +106,7 @@ def _launch(
     blocks, warps, stages = choice
     x = next(t for t in tensors if t.is_floating_point())
     double = x.dtype == torch.float64
-    wide = any(sum((n - 1) * s for n, s in zip(t.shape, t.stride())) >= 2**31 for t in tensors)
+    wide = any(_far(sum((n - 1) * s for n, s in zip(t.shape, t.stride()))) for t in tensors)
     hip = torch.version.hip is not None
     run = kernel if _INTERPRET else torch.library.wrap_triton(kernel)
     run[(grid,)](
@@ -97,6 +122,15 @@ def _launch(
     )
 
 
+def _far(offset: int) -> bool:
+    """Whether an offset may need 64 bits; one that only the run knows may."""
+    if isinstance(offset, int):
+        return offset >= 2**31
+    from torch.fx.experimental.symbolic_shapes import guard_or_true  # imports sympy
+
+    return guard_or_true(offset >= 2**31)
+
+
 def _operator(
     name: str, schema: str, run: Callable[..., Any], fake: Callable[..., Any]
 ) -> Callable[..., Any]:
@@ -105,11 +139,9 @@ def _operator(
         return run
     space = f"{_NAMESPACE}_{'interpreted' if _INTERPRET else 'kernels'}"
     if not hasattr(getattr(torch.ops, space), name):
-        if _INTERPRET:
-            made = torch.library.custom_op(f"{space}::{name}", run, mutates_args=(), schema=schema)
-            made.register_fake(fake)
-        else:
-            torch.library.triton_op(f"{space}::{name}", run, mutates_args=(), schema=schema)
+        register = torch.library.custom_op if _INTERPRET else torch.library.triton_op
+        made = register(f"{space}::{name}", run, mutates_args=(), schema=schema)
+        made.register_fake(fake)  # that of a triton_op would launch, and ask for sizes
     operator: Callable[..., Any] = getattr(getattr(torch.ops, space), name)
     return operator
 
@@ -124,12 +156,58 @@ def _differentiable(
     plain: Callable[..., Any],
     results: int,
     extras: int = 0,
+    reads: bool = True,
 ) -> type[torch.autograd.Function]:
-    """A function of tensors and then sizes. `forward` gives the results and `extras` that
-    `backward` reads: it takes the tensors, all that forward gave, gradients of the results, sizes.
+    """A function of tensors and then sizes. `forward` gives the results and `extras`; `backward`
+    takes the tensors, all that forward gave (if it `reads` that), gradients of the results, sizes.
 
-    A second derivative is that of `plain`, which computes the results in torch, and so is vmap.
+    `plain` computes the results in torch: second derivatives and vmap are those of it.
     """
+    kept = results + extras if reads else 0
+
+    def pulled(tensors: Any, grads: Any, sizes: Any) -> list[Tensor | None]:
+        return _pulled_back(lambda *xs: _tuple(plain(*xs, *sizes)), tensors, grads)
+
+    class Gradient(torch.autograd.Function):
+        """One gradient for every real tensor, as a function of the tensors and `grads`."""
+
+        @staticmethod
+        def forward(*args: Any) -> tuple[Tensor, ...]:
+            tensors, _, _ = Gradient.parts(args)
+            pairs = zip(tensors, backward(*args))
+            return tuple(
+                torch.zeros_like(x) if d is None else d for x, d in pairs if x.is_floating_point()
+            )
+
+        @staticmethod
+        def parts(args: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+            """Tensors, gradients of the results, sizes."""
+            count = sum(1 for x in args if isinstance(x, Tensor))
+            tensors = args[: count - kept - results]
+            return tensors, args[count - results : count], args[count:]
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+            tensors, grads, ctx.sizes = Gradient.parts(inputs)
+            ctx.save_for_backward(*tensors, *grads)
+
+        @staticmethod
+        def backward(ctx: Any, *seconds: Tensor) -> tuple[Any, ...]:
+            def first(*given: Tensor) -> tuple[Tensor, ...]:
+                found = pulled(given[:-results], given[-results:], ctx.sizes)
+                return tuple(d for d in found if d is not None)
+
+            found = _pulled_back(first, ctx.saved_tensors, seconds)
+            none = (None,) * len(ctx.sizes)
+            return (*found[:-results], *(None,) * kept, *found[-results:], *none)
+
+        @staticmethod
+        def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
+            def one(*given: Any) -> tuple[Tensor, ...]:
+                return tuple(d for d in pulled(*Gradient.parts(given)) if d is not None)
+
+            made = torch.vmap(one, in_dims, randomness=info.randomness)(*args)
+            return made, (0,) * len(made)
 
     class Kernels(torch.autograd.Function):
         @staticmethod
@@ -140,17 +218,20 @@ def _differentiable(
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
             ctx.count = sum(1 for x in inputs if isinstance(x, Tensor))
             ctx.sizes = inputs[ctx.count :]
-            ctx.save_for_backward(*inputs[: ctx.count], *output)
+            ctx.save_for_backward(*inputs[: ctx.count], *output[:kept])
             ctx.mark_non_differentiable(*output[results:])
 
         @staticmethod
         def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-            tensors, made = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+            tensors = ctx.saved_tensors[: ctx.count]
+            given = (*ctx.saved_tensors, *grads[:results], *ctx.sizes)
             none = (None,) * len(ctx.sizes)
-            if backward is None or torch.is_grad_enabled():
-                return (*_pulled_back(plain, tensors, ctx.sizes, grads[:results]), *none)
-            found = backward(*tensors, *made, *grads[:results], *ctx.sizes)
-            return (*_tuple(found), *none)
+            if backward is None:
+                return (*pulled(tensors, grads[:results], ctx.sizes), *none)
+            if not torch.is_grad_enabled():
+                return (*_tuple(backward(*given)), *none)
+            found = iter(Gradient.apply(*given))
+            return (*(next(found) if x.is_floating_point() else None for x in tensors), *none)
 
         @staticmethod
         def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
@@ -162,24 +243,24 @@ def _differentiable(
 
 
 def _pulled_back(
-    plain: Callable[..., Any],
-    tensors: tuple[Tensor, ...],
-    sizes: tuple[int, ...],
+    function: Callable[..., tuple[Tensor, ...]],
+    given: tuple[Tensor, ...],
     grads: tuple[Tensor, ...],
 ) -> list[Tensor | None]:
-    """Gradients by torch, themselves differentiable."""
-    real = [k for k, x in enumerate(tensors) if x.is_floating_point()]
+    """Gradients of real tensors by torch, themselves differentiable."""
+    real = [k for k, x in enumerate(given) if x.is_floating_point()]
 
     def of(*leaves: Tensor) -> tuple[Tensor, ...]:
-        given = list(tensors)
+        whole = list(given)
         for k, leaf in zip(real, leaves):
-            given[k] = leaf
-        return _tuple(plain(*given, *sizes))
+            whole[k] = leaf
+        return function(*whole)
 
     with sdpa_kernel(SDPBackend.MATH):  # the fused ones have no second derivative
-        _, pull = torch.func.vjp(of, *(tensors[k] for k in real))
-    found = dict(zip(real, pull(grads)))
-    return [found.get(k) for k in range(len(tensors))]
+        made, pull = torch.func.vjp(of, *(given[k] for k in real))
+        pulled = pull(tuple(g.to(y.dtype) for g, y in zip(grads, made)))
+    found = dict(zip(real, pulled))
+    return [found.get(k) for k in range(len(given))]
 
 
 def _row_choice(lanes: int, rows: bool) -> Any:

@@ -71,7 +71,7 @@ def wrapper(
             f"def {name}({typed}) -> {kind}:",
             f'    """{region.backend}: {region.reason}."""',
             f"    if {test}:",
-            f"        return {torch_function}({given})",
+            f"        return _in_torch({torch_function}, {given})",
             f"    return {function}.apply({given}){pick}",
         ]
     )

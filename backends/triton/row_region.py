@@ -142,7 +142,7 @@ class _Text:
             total = self._extent("r")
             run += [
                 f'row_blocks = -(-{_factor(total)} // choice[0]["BR"])',
-                f"P = max(1, min(row_blocks, {PROGRAMS}))",
+                f"P = torch.sym_max(1, torch.sym_min(row_blocks, {PROGRAMS}))",
                 "SPAN = -(-row_blocks // P)",
             ]
             sizes += ["P", "SPAN"]
@@ -176,7 +176,7 @@ class _Text:
                 order = [kept.index(axis) for axis in operand.axes]
                 text = f"{name}.sum({tuple_text([str(k) for k in lost])})" if lost else name
                 if order != sorted(order):
-                    text += f".permute({', '.join(map(str, order))})"
+                    text += f".permute({', '.join(map(str, order))}).contiguous()"
             case _:
                 return []
         return [f"{name} = {text}.reshape({x}.shape).to({x}.dtype)"]
@@ -205,7 +205,6 @@ class _Text:
         back = "None"
         if rows.backward is not None and self.graded:
             back = f"{name}_backward"
-            results = [f"y{k}" for k in range(len(rows.results))]
             grads = [f"g{k}" for k in range(len(rows.results))]
             made = [f"d{k}" for k in range(len(self.graded))]
             call = ", ".join([*operands, *grads, *extents])
@@ -219,7 +218,7 @@ class _Text:
             ]
             typed = ", ".join(
                 [
-                    *(f"{t}: Tensor" for t in (*inputs, *results, *grads)),
+                    *(f"{t}: Tensor" for t in (*inputs, *grads)),
                     *(f"{s}: int" for s in sizes),
                 ]
             )
@@ -227,7 +226,8 @@ class _Text:
             parts.append("\n".join([*lines, *(f"    {line}" for line in body)]))
         parts.append(
             f"{name}_function = _differentiable(\n    {name}_forward, {back}, "
-            f"lambda *given: {torch_function}(*given), {len(rows.results)}\n)"
+            f"lambda *given: {torch_function}(*given), {len(rows.results)}, "
+            "reads=False\n)"
         )
         limit = None
         if rows.space.whole and not self.static:
