@@ -284,6 +284,20 @@ layer L(v = 5):
 """
 
 
+def test_a_group_may_stand_before_the_input_that_divides_it() -> None:
+    text = (
+        "layer L():\n input X[i, (h c)], B[c], A[h]\n output Y[i, c] = X[i, (h c)] * A[h] * B[c]\n"
+    )
+    unknown = text.replace(", B[c]", "").replace(" * B[c]", "")
+    x, a, b = doubles(5, 12), doubles(3), doubles(4)
+    halves = torch.einsum("ihc,h->ic", x.unflatten(1, (3, 4)), a)
+    torch.testing.assert_close(module(unknown)(x, a), halves)
+    torch.testing.assert_close(module(text)(x, b, a), halves * b)
+    for shape, h in (((5, 10), 3), ((5, 12), 0)):
+        with pytest.raises(ValueError, match="h"):
+            module(unknown)(doubles(*shape), doubles(h))
+
+
 def test_index_checks_name_the_tensor_and_can_be_left_out() -> None:
     with pytest.raises(
         IndexError, match=r"i has the index 5, out of range for axis v of E of size 5"

@@ -31,19 +31,29 @@ class Interface:
     )  # symbol -> rest of its group
     origins: dict[str, str] = field(default_factory=dict)  # symbol -> input that brought it
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
+    late: set[str] = field(default_factory=set)  # symbols that need sizes of later inputs
 
     def bind(self) -> None:
         """Give every dynamic size a variable; remember where it comes from."""
         names = self.body.names
+        self._bind_axes()
+        known = list(self.bound)
+        while self._bind_axes():  # (h c) before the input that brings h
+            self.late.update(name for name in self.bound if name not in known)
+        for name in self.bound:
+            self.body.symbols[name] = names.fresh("batch_size" if name == ELLIPSIS else name)
+        if ELLIPSIS in self.bound:
+            self.batch = names.fresh("batch")
+
+    def _bind_axes(self) -> bool:
+        """Bind what the sizes bound so far allow; whether that was anything."""
+        count = len(self.bound)
         for number, given in enumerate(self.program.inputs):
             before, rank = _ellipsis(given), len(given.axes)
             for place, axis in enumerate(given.axes):
                 at = place if before is None or place < before else place - rank
                 self._bind_axis(number, given, axis, f"{self.variables[number]}.shape[{at}]", place)
-        for name in self.bound:
-            self.body.symbols[name] = names.fresh("batch_size" if name == ELLIPSIS else name)
-        if ELLIPSIS in self.bound:
-            self.batch = names.fresh("batch")
+        return len(self.bound) > count
 
     def _bind_axis(self, number: int, given: Input, axis: Axis, shape: str, place: int) -> None:
         sizes = [index.dim.size for index in axis.indices]
@@ -85,6 +95,7 @@ class Interface:
                 late += checks[number] if early != checks[number] else []
                 out += early
             out += self._sizes(number, needed, text)
+        out += [line for name in needed if name in self.late for line in self._divided(name)]
         out += late
         out += bounds
         out += self._reshapes()
@@ -119,19 +130,23 @@ class Interface:
             for name in plain.values():
                 out.append(f"{self.body.symbols[name]} = {self.bound[name]}")
         for name in mine:
-            if name in self.places or name == ELLIPSIS:
-                continue
-            out += [self._at_least_one(dim) for dim in self.divisors[name] if _may_be_empty(dim)]
-            rest = self.body.size(product(dim.size for dim in self.divisors[name]))
-            out.append(f"{self.body.symbols[name]} = {self.bound[name]} // {rest}")
+            if name not in self.places and name != ELLIPSIS and name not in self.late:
+                out += self._divided(name)
         if brings and ELLIPSIS in needed:
             self.body.file.require_import("import math")
             out.append(f"{self.body.symbols[ELLIPSIS]} = math.prod({self.batch})")
         return out
 
+    def _divided(self, name: str) -> list[str]:
+        """A size by division of its axis by the rest of the group."""
+        out = [self._at_least_one(dim) for dim in self.divisors[name] if _may_be_empty(dim)]
+        rest = self.body.size(product(dim.size for dim in self.divisors[name]))
+        return [*out, f"{self.body.symbols[name]} = {self.bound[name]} // {rest}"]
+
     def _check(self, number: int, early: bool = False) -> list[str]:
         """The shape check of an input; `early` leaves out what later inputs or itself bring."""
         before = {i.name for i in self.program.inputs[:number]}
+        there = {name for name, origin in self.origins.items() if origin in before} - self.late
         given = self.program.inputs[number]
         expected: list[tuple[str, str] | None] = []  # size and which input brought it
         for place, axis in enumerate(given.axes):
@@ -141,7 +156,7 @@ class Interface:
                 continue
             free = symbols(axis.size)
             brings = len(free) == 1 and self.places.get(free[0]) == (number, place)
-            if brings or (early and any(self.origins[s] not in before for s in free)):
+            if brings or (early and not there.issuperset(free)):
                 expected.append(None)
                 continue
             size = self.body.size_text(simplest(axis.size))[0]
