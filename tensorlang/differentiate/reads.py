@@ -8,7 +8,7 @@ are convolutions. What no contraction says (gathers, clamped ends, strides) land
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tensorlang.check.program import Boundary, ScatterOp
 from tensorlang.differentiate.cells import Cells, number
@@ -208,8 +208,20 @@ def _solve(
         for factor in having
     ]
     if not moved and boundary is Boundary.ELSE:
-        solution.within.append((replace(place, boundary=Boundary.INSIDE), size))
+        known = {other for found in solution.places for other in found}
+        if known.issuperset(dict(place.terms)):
+            solution.within.append((place, size))
+        else:
+            moved = [_indicator(maker, place, size, solution, product.dtype)]
     solution.factors = rest + moved
+
+
+def _indicator(maker: Maker, place: Affine, size: Size, solution: _Solution, dtype: Dtype) -> Read:
+    """1 where a position is one of an index that no factor has."""
+    labels = dict(place.terms)
+    cells = maker.cells()
+    inside = cells.apply("and", *_inside(cells, place, size, {label: label for label in labels}))
+    return maker.computed(cells.cast(inside, dtype), cells, labels, solution.sizes)
 
 
 def _is_plain(read: Read, index: int, zero: object) -> bool:

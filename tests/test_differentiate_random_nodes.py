@@ -1,0 +1,149 @@
+"""Random reads in products, reductions and scatters: slopes, and forward against reverse mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensorlang.check.program import (
+    Axis,
+    Dim,
+    Index,
+    Input,
+    Program,
+    ReduceOp,
+    ScatterOp,
+)
+from tensorlang.dtype import Dtype
+from tensorlang.ir import nodes
+from tensorlang.ir.graph import Graph
+from tensorlang.ir.nodes import App, Arg, At, Node
+from tensorlang.ir.reads import identity_read, read_indices, redirect
+from tensorlang.size import evaluate
+from tests.differentiating import check
+from tests.test_torch_nodes import ONES, SPAN, R
+from tests.test_torch_random_nodes import DYNAMIC, Draw
+
+LONG = 400
+
+
+def graph_of(draw: Draw, node: Node) -> Graph:
+    """A node of random reads, of inputs that come through a nonlinear function."""
+    inputs = []
+    for number, (shape, dtype) in enumerate([*draw.given, (DYNAMIC, Dtype.INT)]):
+        axes = tuple(Axis((Index(f"i{number}{a}", Dim(str(s), s)),)) for a, s in enumerate(shape))
+        inputs.append(Input(f"X{number}", axes, dtype, SPAN))
+    dims = tuple(Dim(str(s), s) for s in DYNAMIC)
+    program = Program("Test", "", None, (), dims, dims, tuple(inputs), (), (), (), (), (), SPAN)
+    graph = Graph(program)
+    sources: list[int] = []
+    for number, given in enumerate(inputs):
+        sizes = tuple(axis.size for axis in given.axes)
+        leaf = graph.add(Node(nodes.Input(number), (), sizes, len(sizes), given.dtype))
+        graph.inputs.append(leaf)
+        if given.dtype is R:
+            expr = App("tanh", (Arg(0),), R)
+            read = identity_read(leaf, len(sizes))
+            leaf = graph.add(Node(nodes.Pointwise(expr), (read,), sizes, len(sizes), R))
+        sources.append(leaf)
+    graph.outputs = [graph.add(redirect(node, sources.__getitem__))]
+    return graph
+
+
+def check_at(draw: Draw, node: Node, seed: int) -> None:
+    graph = graph_of(draw, node)
+    rng = np.random.default_rng(seed)
+    for size in ONES:
+        arrays: list[Any] = []
+        for shape, dtype in draw.given:
+            extents = tuple(evaluate(s, size) for s in shape)
+            whole = dtype is Dtype.INT
+            arrays.append(rng.integers(-9, 9, extents) if whole else rng.normal(size=extents))
+        brings = np.zeros([size[str(s)] for s in DYNAMIC], np.int64)
+        check(graph, ([*arrays, brings], {}))
+
+
+def product(seed: int) -> None:
+    draw = Draw(seed)
+    rank, bound = draw.random.randint(0, 3), draw.random.randint(0, 2)
+    sizes = draw.sizes(rank, bound)
+    labels = list(range(rank + bound))
+    left = draw.some(labels, [])
+    right = [i for i in labels if i not in left or draw.random.random() < 0.5]
+    reads = [draw.read(sizes, left), draw.read(sizes, right)]
+    op = nodes.Contract(draw.random.choice((1, 1, 0.5, -2)))
+    check_at(draw, Node(op, tuple(reads), sizes, rank, R), seed)
+
+
+def pointwise(seed: int) -> None:
+    draw = Draw(3000 + seed)
+    rank = draw.random.randint(0, 3)
+    sizes = draw.sizes(rank, 0)
+    reads = [draw.read(sizes, draw.some(list(range(rank)), [])) for _ in range(2)]
+    last: Any = App("sin", (App("mul", (Arg(0), Arg(1)), R),), R)
+    expr = App("add", (App("mul", (Arg(0), last), R), Arg(1)), R)
+    check_at(draw, Node(nodes.Pointwise(expr), tuple(reads), sizes, rank, R), seed)
+
+
+def reduction(seed: int) -> None:
+    """Reductions read whole axes: of a tensor that is itself a product of random reads."""
+    draw = Draw(1000 + seed)
+    rank, bound = draw.random.randint(0, 2), draw.random.randint(1, 2)
+    sizes = draw.sizes(rank, bound)
+    read = draw.read(sizes, list(range(rank + bound)), 0.3)
+    node = Node(nodes.Pointwise(Arg(0)), (read,), sizes, rank + bound, R)
+    graph = graph_of(draw, node)
+    op = draw.random.choice((ReduceOp.PROD, ReduceOp.LOGSUMEXP))
+    whole = identity_read(graph.outputs[0], rank + bound)
+    graph.outputs = [graph.add(Node(nodes.Reduce(op), (whole,), sizes, rank, R))]
+    rng = np.random.default_rng(seed)
+    for size in ONES:
+        arrays = [
+            rng.integers(-9, 9, [evaluate(s, size) for s in shape])
+            if dtype is Dtype.INT
+            else rng.normal(size=[evaluate(s, size) for s in shape])
+            for shape, dtype in draw.given
+        ]
+        brings = np.zeros([size[str(s)] for s in DYNAMIC], np.int64)
+        check(graph, ([*arrays, brings], {}))
+
+
+def scatter(seed: int) -> None:
+    draw = Draw(2000 + seed)
+    rank, bound = draw.random.randint(1, 3), draw.random.randint(1, 2)
+    sizes = draw.sizes(rank, bound)
+    landing = draw.random.sample(range(rank), draw.random.randint(1, min(2, rank)))
+    plain = [axis for axis in range(rank) if axis not in landing]
+    landed = list(range(rank, rank + bound))
+    targets, reads = [], []
+    for _ in range(draw.random.randint(1, 2)):
+        target: list[Any] = []
+        for axis in range(rank):
+            if axis in plain:
+                target.append(At(axis))
+            else:
+                target.append(draw.gather(sizes, draw.some([*plain, *landed], landed))[0])
+        targets.append(tuple(target))
+        reads.append(draw.read(sizes, draw.some([*plain, *landed], [])))
+    op = draw.random.choice((ScatterOp.SUM, ScatterOp.SUM, ScatterOp.MAX, ScatterOp.MIN))
+    node = Node(nodes.Scatter(op, tuple(targets)), tuple(reads), sizes, rank, R)
+    assert {i for read in reads for i in read_indices(read)} <= set(range(rank + bound))
+    check_at(draw, node, seed)
+
+
+KINDS = {"product": product, "pointwise": pointwise, "reduction": reduction, "scatter": scatter}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(12))
+def test_random_nodes(kind: str, seed: int) -> None:
+    KINDS[kind](seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(12, LONG))
+def test_more_random_nodes(kind: str, seed: int) -> None:
+    KINDS[kind](seed)
