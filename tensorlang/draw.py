@@ -18,6 +18,7 @@ from tensorlang.check.program import (
     ComputedAt,
     Equation,
     Expr,
+    Gradient,
     Program,
     Read,
     Reduce,
@@ -106,6 +107,8 @@ def subscript_bounds(program: Program) -> dict[str, list[Size]]:
                 for contribution in statement.contributions:
                     _in_expr(contribution.body, axes, found)
                     _in_subscripts(contribution.subscripts, statement.axes, axes, found)
+            case Gradient():
+                axes[statement.name] = statement.axes
             case SubCall():
                 axes.update((output.name, output.axes) for output in statement.outputs)
                 _in_call(statement, axes, found)

@@ -16,6 +16,7 @@ from tensorlang.check.program import (
     Constructed,
     Equation,
     Expr,
+    Gradient,
     Group,
     Index,
     IndexValue,
@@ -54,6 +55,10 @@ def check_program(program: Program) -> None:
                 _scatter(statement, known)
                 assert statement.name not in known, statement.name
                 known[statement.name] = statement.axes
+            case Gradient(name, axes, _, value, by):
+                assert name not in known and value in known, statement
+                assert axes == known[by], (statement, known[by])
+                known[name] = axes
             case SubCall():
                 callee = subs[statement.sub]
                 assert callee.bind == statement.program.hypers, (callee, statement)

@@ -13,6 +13,7 @@ from tensorlang.check.program import (
     ComputedAt,
     Equation,
     Expr,
+    Gradient,
     Group,
     Index,
     IndexValue,
@@ -51,6 +52,8 @@ def _statement(statement: Statement) -> str:
                 for part in parts
             ]
             return "\n".join(lines)
+        case Gradient(name, axes, _, value, by):
+            return f"{name}{axes_text(axes)} = grad[{by}]({value})"
         case SubCall():
             made = ", ".join(o.name + axes_text(o.axes) for o in statement.outputs)
             form = f"<{statement.program.signature}>" if statement.program.signature else ""

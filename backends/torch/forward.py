@@ -11,7 +11,8 @@ from tensorlang.backends.torch.interface import Interface, axes_text
 from tensorlang.backends.torch.names import Names, attribute, dotted, identifier, quoted
 from tensorlang.backends.torch.regions import Regions, tidied
 from tensorlang.backends.torch.steps import Method, fresh_value
-from tensorlang.check.program import Axis, Equation, Program, Scatter, SubCall
+from tensorlang.check.dependence import axes_of
+from tensorlang.check.program import Axis, Program
 from tensorlang.plan.plan import Plan
 
 
@@ -74,13 +75,7 @@ def _signature_text(program: Program) -> str:
 
 
 def _output_axes(program: Program) -> list[tuple[Axis, ...]]:
-    axes: dict[str, tuple[Axis, ...]] = {given.name: given.axes for given in program.inputs}
-    for statement in program.body:
-        match statement:
-            case Equation() | Scatter():
-                axes[statement.name] = statement.axes
-            case SubCall():
-                axes.update((output.name, output.axes) for output in statement.outputs)
+    axes = axes_of(program.body)
     return [axes[name] for name in program.outputs]
 
 

@@ -21,6 +21,7 @@ from tensorlang.check.errors.layers import NoOutput, NotYet, UnknownLayer
 from tensorlang.check.errors.names import ReservedName
 from tensorlang.check.expressions import expression
 from tensorlang.check.factorised import RANKS, with_initial_values
+from tensorlang.check.gradients import report_zeros
 from tensorlang.check.hoisting import finish, prepare
 from tensorlang.check.hypers import bind_hypers
 from tensorlang.check.mentions import mentions
@@ -250,6 +251,7 @@ class _Reader:
     def interface(self) -> Interface | None:
         """The program and what callers know of it; None if it cannot be made."""
         scope, layer = self.scope, self.scope.layer
+        report_zeros(scope, self.body)
         tensors = [scope.tensors.get(name) for name in self.outputs]
         outputs = tuple(tensor for tensor in tensors if tensor is not None)
         if len(outputs) < len(tensors):

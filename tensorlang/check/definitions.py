@@ -12,7 +12,7 @@ from tensorlang.check.errors.names import (
     UnknownFunction,
 )
 from tensorlang.check.mentions import base, calls, nodes
-from tensorlang.check.names import BOUNDARIES, CONSTANTS, LATER_OPERATORS, reserved
+from tensorlang.check.names import BOUNDARIES, CONSTANTS, reserved
 from tensorlang.check.operators import OPERATORS
 from tensorlang.check.session import Session
 from tensorlang.check.spec import DefSource
@@ -53,7 +53,7 @@ def _mentions(session: Session, source: DefSource, body: ast.Expr, own: frozense
             if node.args is None:
                 _free(session, source, node.name, node.name_span)
             else:
-                known = (*functions(), *OPERATORS, *source.scope.defs, "at")
+                known = (*functions(), *OPERATORS, *source.scope.defs, "at", "grad")
                 close = session.close(node.name, known)
                 session.report(UnknownFunction(node.name_span, node.name, close))
 
@@ -71,8 +71,7 @@ def _known(source: DefSource, name: str, own: frozenset[str]) -> bool:
         or name in source.scope.defs
         or name in OPERATORS
         or name in BOUNDARIES
-        or name in LATER_OPERATORS
-        or name == "at"
+        or name in ("at", "grad")
         or (name in functions() and not functions()[name].reserved)
     )
 

@@ -8,16 +8,16 @@ from tensorlang.check import program as p
 from tensorlang.check import terms as t
 from tensorlang.check.defs import call_of_def
 from tensorlang.check.errors.bounds import BoundaryMisused
-from tensorlang.check.errors.layers import NotYet
 from tensorlang.check.errors.names import DefTooLarge, UnknownFunction, UsedTooEarly, WronglyUsed
 from tensorlang.check.errors.types import (
     ConditionMisplaced,
     NotACondition,
 )
 from tensorlang.check.functions import called_function, function
+from tensorlang.check.gradients import grad
 from tensorlang.check.matching import sub_layer
 from tensorlang.check.moving import at
-from tensorlang.check.names import BOUNDARIES, LATER_OPERATORS, reserved
+from tensorlang.check.names import BOUNDARIES, reserved
 from tensorlang.check.operators import OPERATORS, operator
 from tensorlang.check.reads import read
 from tensorlang.check.scope import TENSORS, Env, Kind, LayerScope
@@ -213,6 +213,8 @@ def _call(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
         return operator(scope, call, env)
     if name == "at":
         return at(scope, call, env)
+    if name == "grad":
+        return grad(scope, call, env)
     if name in functions() and not functions()[name].reserved:
         return called_function(scope, call, env)
     return _other(scope, call, env)
@@ -240,8 +242,6 @@ def _other(scope: LayerScope, call: ast.Call, env: Env) -> t.Term:
     name, span = call.name, call.name_span
     if name in BOUNDARIES:
         scope.report(BoundaryMisused(span, name, "stands in a subscript only"))
-    elif name in LATER_OPERATORS:
-        scope.report(NotYet(span, f"{name} is"))
     elif name in constants():
         rule = f"it is the whole value of a const: const C[...] = {name}(...)"
         scope.report(WronglyUsed(span, name, "a constant", rule))

@@ -9,12 +9,18 @@ from tensorlang.check.calls import PendingCall
 from tensorlang.check.forms import place_call
 from tensorlang.check.indices import Printer
 from tensorlang.check.program import (
+    At,
     Axis,
     Equation,
     Expr,
+    Gradient,
+    Group,
     Index,
+    Read,
+    ReduceOp,
     Statement,
     SubCall,
+    subscript_indices,
 )
 from tensorlang.check.renaming import Renaming
 from tensorlang.check.scope import InHand, LayerScope, Tensor
@@ -48,7 +54,11 @@ def prepare(scope: LayerScope) -> None:
     ) -> str:
         return place_call(scope, term, sums, targets)
 
+    def gradient(term: t.Gradient) -> str:
+        return _gradient(scope, term)
+
     scope.finalise, scope.body, scope.hoist, scope.call = finalise, body, hoist, call
+    scope.gradient = gradient
 
 
 def printed(
@@ -79,6 +89,49 @@ def _hoist(
         Equation(name, axes, dtype, cast(body, dtype), term.span, temporary=True)
     )
     return name
+
+
+def _gradient(scope: LayerScope, term: t.Gradient) -> str:
+    """Define the derivative of a term's sum; several readers share it."""
+    hand = scope.statement
+    key = (id(term), ())
+    if (known := hand.temporaries.get(key)) is not None:
+        return known
+    read = term.by.expr
+    assert isinstance(read, Read), term
+    by = scope.tensors[read.tensor]
+    value = _whole(term.body)
+    if value is None:
+        value = _hoist(scope, _total(term.body), (), "grad_of", (), Dtype.REAL)
+    name = scope.define_temporary(f"grad_{by.name}", by.axes, by.dtype, term.span)
+    hand.hoisted.append(Gradient(name, by.axes, by.dtype, value, by.name, term.span))
+    hand.temporaries[key] = name
+    hand.kept.append(term)
+    return name
+
+
+def _whole(term: t.Term) -> str | None:
+    """The tensor of which a term is all cells, each once."""
+    if not isinstance(term, t.Leaf) or not isinstance(term.expr, Read):
+        return None
+    subscripts = term.expr.subscripts
+    indices = [index for s in subscripts for index in subscript_indices(s)]
+    plain = all(isinstance(s, At | Group) for s in subscripts) and term.expr.otherwise is None
+    return term.expr.tensor if plain and len(set(indices)) == len(indices) else None
+
+
+def _total(term: t.Term) -> t.Term:
+    """The sum over all free indices."""
+    if not term.free:
+        return term
+    return t.Reduction(
+        span=term.span,
+        dtype=term.dtype,
+        op=ReduceOp.SUM,
+        indices=tuple(term.free),
+        where=None,
+        body=term,
+    )
 
 
 def finish(scope: LayerScope) -> list[Statement]:

@@ -13,6 +13,7 @@ from tensorlang.check import folding
 from tensorlang.check import program as p
 from tensorlang.check import terms as t
 from tensorlang.check.errors.indices import LoneIndex, TwoArguments, TwoReadings
+from tensorlang.check.places import holds, report_sums
 from tensorlang.check.program import Expr, Index
 from tensorlang.check.renaming import Renaming
 from tensorlang.check.scope import Kind, LayerScope
@@ -44,6 +45,10 @@ class Printer:
     body: Span | None = None
     unit: Span | None = None  # the term of the outermost sum that is being printed
     summed: set[Index] = field(default_factory=set)  # bound by a sum here, as renamed
+    kept: frozenset[Index] = field(init=False)  # those of the left side
+
+    def __post_init__(self) -> None:
+        self.kept = frozenset(self.renaming.used)
 
     def print(self, term: t.Term, sums: Sums = ()) -> Expr:
         match term:
@@ -70,6 +75,8 @@ class Printer:
                 return self._at(term, sums)
             case t.SubLayer():
                 return self._sub_layer(term, sums)
+            case t.Gradient():
+                return self._gradient(term, sums)
             case t.Opaque():
                 for index in sums:
                     within = {span for span, arg in term.args if holds(arg, index)}
@@ -293,6 +300,15 @@ class Printer:
         subscripts = tuple(p.At(self.renaming.index(index)) for index in tensor.indices)
         return p.Read(name, subscripts, tensor.dtype)
 
+    def _gradient(self, term: t.Gradient, sums: Sums) -> Expr:
+        for index in sums:
+            self._lone(term, index, term.by.places.get(index, term.span))
+        report_sums(self.scope, term, self.kept)
+        name = self.scope.gradient(term)
+        read = self._leaf(term.by)
+        assert isinstance(read, p.Read), term
+        return p.Read(name, read.subscripts, term.dtype)
+
     # --- reports ---------------------------------------------------------------------------------
     def _lone(
         self,
@@ -323,37 +339,6 @@ class Printer:
         whole = text[body.start : unit.start] + inner + text[unit.end : body.end]
         whole = " ".join(whole.split())
         return f"{self.left} {whole}"
-
-
-def holds(term: t.Term, index: Index) -> bool:
-    """Whether the term has a place of its own where the index could be summed."""
-    match term:
-        case t.Sum():
-            return any(holds(part, index) for _, part in term.terms if index in part.free)
-        case t.Product():
-            having = [factor for _, factor in term.factors if index in factor.free]
-            return len(having) > 1 or (len(having) == 1 and holds(having[0], index))
-        case t.Negation(body=body):
-            return holds(body, index)
-        case t.Function(args=args) | t.SubLayer(args=args):
-            return _one_holds(args, index)
-        case t.Reduction():
-            parts = [term.body] if term.where is None else [term.where, term.body]
-            return _one_holds(parts, index)
-        case t.Along():
-            parts = [term.body] if term.where is None else [term.where, term.body]
-            return index not in term.indices and _one_holds(parts, index)
-        case t.Transform(args=args):
-            return index not in term.target and _one_holds(args, index)
-        case t.At(body=body):
-            return index not in term.position_free and holds(body, index)
-        case _:
-            return False
-
-
-def _one_holds(args: Sequence[t.Term], index: Index) -> bool:
-    having = [arg for arg in args if index in arg.free]
-    return len(having) == 1 and holds(having[0], index)
 
 
 def _within(sums: Sums, term: t.Term) -> Sums:

@@ -91,6 +91,9 @@ def bound_at(root: t.Term, index: Index) -> Span | None:
                 if index == term.index:
                     return term.span
                 todo.append(term.body)
+            case t.Gradient():
+                if index in term.body.free:
+                    return term.span
             case _:
                 pass
     return None

@@ -88,6 +88,8 @@ def _declared(tensor: ast.Declared, out: Mentions) -> None:
 def _expression(root: ast.Expr, out: Mentions) -> None:
     for call in calls(root):
         slots = call.slots or ()
+        if call.name == "grad":
+            continue
         if call.args is not None:
             out.indices.update(base(name.id) for name in index_names(slots))
             for slot in slots:

@@ -12,7 +12,6 @@ from tensorlang.registry import functions
 
 CONSTANTS = ("pi", "inf", "true", "false")
 BOUNDARIES = ("wrap", "clamp", "reflect")
-LATER_OPERATORS = ("grad",)
 _WORDS = """
     layer def use input param frozen const dim index sub output check as in where when if else
     and or not drop irreps
@@ -26,7 +25,7 @@ def reserved() -> Mapping[str, str]:
     out = dict.fromkeys(STATEMENT_WORDS, "a word of the language")
     out |= {row.name: "a function" for row in functions().values() if not row.reserved}
     operators = [op.value for kind in (ReduceOp, AlongOp, TransformOp) for op in kind]
-    out |= dict.fromkeys((*operators, "at", *LATER_OPERATORS), "an operator")
+    out |= dict.fromkeys((*operators, "at", "grad"), "an operator")
     out |= dict.fromkeys(BOUNDARIES, "a boundary of subscripts")
     out |= dict.fromkeys(CONSTANTS, "a constant")
     out["len"] = "a function of lists"

@@ -402,7 +402,24 @@ class Output:
     dtype: Dtype
 
 
-Statement = Equation | Scatter | SubCall
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """The derivative of the sum of all cells of `value` by the cells of `by`, over its axes.
+
+    By name: what does not depend on the tensor called `by` is constant, whatever its values. The
+    tensors between the two are functions of `by` in here. Of a complex z = x + iy it is the
+    derivative by x plus i times that by y. What `value` depends on in no way has derivative 0.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    dtype: Dtype
+    value: str
+    by: str
+    span: Span
+
+
+Statement = Equation | Scatter | SubCall | Gradient
 
 
 @dataclass(frozen=True, slots=True)

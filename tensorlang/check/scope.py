@@ -23,7 +23,7 @@ from tensorlang.check.program import (
     Subscript,
     Value,
 )
-from tensorlang.check.terms import SubLayer, Term
+from tensorlang.check.terms import Gradient, SubLayer, Term
 from tensorlang.diagnostics import Diagnostic
 from tensorlang.dtype import Dtype
 from tensorlang.library.factorisation import Form
@@ -171,6 +171,10 @@ Call = Callable[
 """Hoists a call of a sub-layer; gives the name of its first output."""
 
 
+Derive = Callable[["Gradient"], str]
+"""Hoists what `grad` is of, and its derivative; gives the name of the latter."""
+
+
 @dataclass(slots=True, eq=False)
 class LayerScope:
     """Everything about the layer at hand. `ellipsis` are the indices that `...` stands for."""
@@ -210,6 +214,7 @@ class LayerScope:
     body: Body = field(init=False)
     hoist: Hoist = field(init=False)
     call: Call = field(init=False)
+    gradient: Derive = field(init=False)
 
     @property
     def layer(self) -> ast.Layer:

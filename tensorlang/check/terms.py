@@ -131,6 +131,14 @@ class SubLayer(Term):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
+class Gradient(Term):
+    """`grad[by](body)`: `by` reads a tensor at an index of its own for each axis."""
+
+    by: Leaf
+    body: Term
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
 class Opaque(Term):
     """A substituted `def`: no outer sum enters it. `args` are those that its body reads."""
 

@@ -43,6 +43,11 @@ class Partial:
             self.bodies[equation.name] = tuple(axis.indices[0] for axis in equation.axes), body
             self.terms[equation.name] = terms
 
+    def without(self, name: str) -> Partial:
+        """All but one tensor, which is read as it is."""
+        bodies = {key: body for key, body in self.bodies.items() if key != name}
+        return Partial(bodies, dict(self.terms))
+
     def _terms(self, expr: Expr) -> int | None:
         """How many terms it has when written out; None if it is not pointwise."""
         if isinstance(expr, Reduce | Along | Transform):

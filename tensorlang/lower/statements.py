@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 import numpy as np
 
+from tensorlang.check.dependence import between
 from tensorlang.check.program import (
     Apply,
     At,
@@ -16,6 +18,7 @@ from tensorlang.check.program import (
     Contribution,
     Equation,
     Expr,
+    Gradient,
     Index,
     Input,
     Param,
@@ -23,18 +26,22 @@ from tensorlang.check.program import (
     Read,
     Scatter,
     ScatterOp,
+    Statement,
     SubCall,
     Table,
     free_indices,
     subscript_indices,
 )
+from tensorlang.differentiate import gradient
 from tensorlang.dtype import Dtype
 from tensorlang.ir import nodes as ir
 from tensorlang.ir.graph import Graph
 from tensorlang.ir.reads import identity_read
 from tensorlang.lower.expressions import Expressions
 from tensorlang.lower.finite import is_finite
+from tensorlang.lower.inline import inlined
 from tensorlang.lower.prepare import prepare, prepare_subscript
+from tensorlang.lower.stand_ins import substituted
 from tensorlang.lower.terms import cast, children
 from tensorlang.reference.statements import const as const_value
 from tensorlang.size import Size
@@ -43,7 +50,7 @@ from tensorlang.source import Span
 
 def lower(program: Program) -> Graph:
     """The graph of one layer with bound hyperparameters; calls of sub-layers stay `Call` nodes."""
-    return _Statements(program).graph
+    return _Statements(inlined(program)).graph
 
 
 class _Statements:
@@ -52,6 +59,7 @@ class _Statements:
         self.expressions = Expressions(self.graph)
         self.tensors = self.expressions.tensors
         self.constants: dict[str, Any] = {}
+        self.stand_ins = 0
         for position, declared in enumerate(program.inputs):
             node = self._declare(declared, ir.Input(position))
             self.graph.inputs.append(node)
@@ -59,18 +67,26 @@ class _Statements:
             self.graph.params[param.name] = self._declare(param, ir.Param(param.name))
         for const in program.consts:
             self._const(const)
-        for site, statement in enumerate(program.body):
-            self.expressions.spans = (statement.span,)
-            match statement:
-                case Equation():
-                    self._equation(statement)
-                case Scatter():
-                    self._scatter(statement)
-                case SubCall():
-                    self._call(statement, site)
-                case _:
-                    assert_never(statement)
+        self.independent = set(self.tensors)
+        self.sites = {id(statement): site for site, statement in enumerate(program.body)}
+        for statement in program.body:
+            self._statement(statement)
         self.graph.outputs = [self.tensors[name] for name in program.outputs]
+
+    def _statement(self, statement: Statement) -> None:
+        self.expressions.spans = (statement.span,)
+        match statement:
+            case Equation():
+                self._equation(statement)
+            case Scatter():
+                self._scatter(statement)
+            case SubCall():
+                self._call(statement, self.sites[id(statement)])
+            case Gradient():
+                node = self._gradient(statement)
+                self._name(statement.name, node, statement.span, finite=False)
+            case _:
+                assert_never(statement)
 
     def _declare(self, declared: Input | Param, op: ir.Op) -> ir.NodeId:
         sizes = _shape(declared.axes)
@@ -175,6 +191,33 @@ class _Statements:
                 sizes.append(index.dim.size)
         return local
 
+    # --- derivatives -----------------------------------------------------------------------------
+    def _gradient(self, statement: Gradient) -> ir.NodeId:
+        """The derivative by a tensor, by its name.
+
+        Equal tensors are one node: what is between the two is lowered once more over a stand-in for
+        the tensor, which in the derivative gives way to its node.
+        """
+        value, by = statement.value, self.tensors[statement.by]
+        if statement.by in self.independent:
+            return gradient(self.graph, self.tensors[value], by)
+        kept = dict(self.tensors), self.expressions.partial
+        partial = kept[1].without(statement.by)
+        node = self.graph.node(by)
+        self.stand_ins += 1
+        position = len(self.graph.program.inputs) - 1 + self.stand_ins
+        place = self.graph.add(replace(node, op=ir.Input(position), reads=(), sizes=node.shape))
+        self.expressions.partial = partial
+        self.tensors[statement.by] = place
+        for step in between(self.graph.program.body, statement.by, value):
+            self._statement(step)
+        self.expressions.spans = (statement.span,)
+        found = gradient(self.graph, self.tensors[value], place)
+        self.tensors.clear()
+        self.tensors.update(kept[0])
+        self.expressions.partial = kept[1]
+        return substituted(self.graph, found, place, by)
+
     def _call(self, call: SubCall, site: int) -> None:
         reads = tuple(
             identity_read(self.tensors[name], self.graph.node(self.tensors[name]).rank)
@@ -232,6 +275,8 @@ def _calls_dropout(program: Program) -> bool:
                 bodies: tuple[Expr, ...] = (body,)
             case Scatter(contributions=contributions):
                 bodies = tuple(contribution.body for contribution in contributions)
+            case Gradient():
+                continue
             case SubCall():
                 bodies = ()
                 if _calls_dropout(statement.program):

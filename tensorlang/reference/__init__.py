@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, assert_never
 
 import numpy as np
 
-from tensorlang.check.program import Equation, Program, Scatter, SubCall
-from tensorlang.reference import border, statements
+from tensorlang.check.dependence import axes_of
+from tensorlang.check.program import (
+    Equation,
+    Gradient,
+    Program,
+    Scatter,
+    Statement,
+    SubCall,
+)
+from tensorlang.reference import border, gradient, statements
 
 
 def evaluate(program: Program, inputs: Sequence[Any], params: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -22,43 +31,54 @@ def evaluate(program: Program, inputs: Sequence[Any], params: Mapping[str, Any])
 
     Raises ValueError for wrong shapes and IndexError for a gathered position out of range.
     """
-    bound = border.bind(program, inputs)
+    bound = border.passed(program, inputs)
     tensors = dict(zip((i.name for i in program.inputs), bound.inputs, strict=True))
     tensors |= border.params(program, params)
-    axes = {}
+    run = _Run(program, bound.sizes, params)
     with np.errstate(all="ignore"):
         for declared in program.consts:
             tensors[declared.name] = statements.const(declared, bound.sizes, tensors)
         for statement in program.body:
-            match statement:
-                case Equation(name, at, dtype, body):
-                    axes[name] = at
-                    tensors[name] = statements.equation(at, dtype, body, bound.sizes, tensors)
-                case Scatter(name, at):
-                    axes[name] = at
-                    tensors[name] = statements.scatter(statement, bound.sizes, tensors)
-                case SubCall():
-                    values = _call(program, statement, tensors, params)
-                    for output, value in zip(statement.outputs, values, strict=True):
-                        axes[output.name] = output.axes
-                        tensors[output.name] = value
-                case _:
-                    assert_never(statement)
+            tensors |= run.statement(statement, tensors)
+    axes = axes_of(program.body)
     return tuple(
         border.unflattened(axes[name], tensors[name], bound.batch) for name in program.outputs
     )
 
 
-def _call(
-    program: Program, call: SubCall, tensors: Mapping[str, Any], params: Mapping[str, Any]
-) -> tuple[Any, ...]:
-    sub = next(sub for sub in program.subs if sub.name == call.sub)
-    arrays = [tensors[name] for name in call.inputs]
-    if sub.count is None:
-        return evaluate(call.program, arrays, _below(sub.name, params))
-    for stage in range(sub.count):
-        arrays[:1] = evaluate(call.program, arrays, _below(f"{sub.name}.{stage}", params))
-    return tuple(arrays[:1])
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """One layer at given sizes, with the params of its sub-layers."""
+
+    program: Program
+    sizes: Mapping[str, int]
+    params: Mapping[str, Any]
+
+    def statement(self, statement: Statement, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """The tensors that it defines."""
+        match statement:
+            case Equation(name, axes, dtype, body):
+                return {name: statements.equation(axes, dtype, body, self.sizes, tensors)}
+            case Scatter(name):
+                return {name: statements.scatter(statement, self.sizes, tensors)}
+            case SubCall():
+                names = [output.name for output in statement.outputs]
+                return dict(zip(names, self._call(statement, tensors), strict=True))
+            case Gradient(name):
+                between = self.program.body
+                return {name: gradient.gradient(statement, between, tensors, self.statement)}
+            case _:
+                assert_never(statement)
+
+    def _call(self, call: SubCall, tensors: Mapping[str, Any]) -> tuple[Any, ...]:
+        sub = next(sub for sub in self.program.subs if sub.name == call.sub)
+        arrays = [tensors[name] for name in call.inputs]
+        if sub.count is None:
+            return evaluate(call.program, arrays, _below(sub.name, self.params))
+        for stage in range(sub.count):
+            below = _below(f"{sub.name}.{stage}", self.params)
+            arrays[:1] = evaluate(call.program, arrays, below)
+        return tuple(arrays[:1])
 
 
 def _below(path: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The array protocol: all that the evaluator does to values, and numpy's way of doing it.
 
 Positions and masks are numpy arrays of int64 and bool everywhere; values are whatever an
-implementation of the protocol computes with (dual numbers would be another one).
+implementation of the protocol computes with (dual numbers are the other one).
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ class Numpy:
 
     def reduce(self, op: ReduceOp, x: Any, mask: Any) -> Any:
         """Reduce the last axis over the cells where the mask holds."""
+        return np.asarray(self._reduced(op, x, mask))
+
+    def _reduced(self, op: ReduceOp, x: Any, mask: Any) -> Any:
         match op:
             case ReduceOp.SUM:
                 return np.where(mask, _number(x), 0).sum(-1)

@@ -13,6 +13,7 @@ import sympy
 from tensorlang.check.program import Axis, Input, Param, Program
 from tensorlang.dtype import Dtype
 from tensorlang.reference.arrays import KINDS, TYPES
+from tensorlang.reference.dual import Dual, array
 from tensorlang.size import Size, evaluate, symbols
 
 
@@ -49,6 +50,18 @@ def bind(program: Program, inputs: Sequence[Any]) -> Bound:
         flat.append(array)
     sizes = _sizes(program, flat)
     return Bound(sizes, tuple(flat), batch or ())
+
+
+def passed(program: Program, inputs: Sequence[Any]) -> Bound:
+    """The same of what a layer is called with by another: `...` is one axis already."""
+    if not any(isinstance(value, Dual) for value in inputs):
+        return bind(program, inputs)
+    bound = bind(program, [array(value) for value in inputs])
+    kept = [
+        value if isinstance(value, Dual) else plain
+        for value, plain in zip(inputs, bound.inputs, strict=True)
+    ]
+    return Bound(bound.sizes, tuple(kept), bound.batch)
 
 
 def unflattened(axes: Sequence[Axis], array: Any, batch: tuple[int, ...]) -> Any:

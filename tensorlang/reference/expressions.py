@@ -36,6 +36,7 @@ from tensorlang.check.program import (
 )
 from tensorlang.reference.arrays import TYPES, Arrays
 from tensorlang.reference.boundary import Place, bring_inside
+from tensorlang.reference.dual import broadcast
 from tensorlang.reference.field import (
     Field,
     aligned,
@@ -241,15 +242,15 @@ def _acted(
     values = []
     for field in (body, where):
         value = aligned(field, (*outer, *expr.indices))
-        value = np.broadcast_to(value, (*value.shape[: len(outer)], *lengths))
+        value = broadcast(value, (*value.shape[: len(outer)], *lengths))
         values.append(value.reshape((*value.shape[: len(outer)], int(np.prod(lengths)))))
     shape = np.broadcast_shapes(*(value.shape for value in values))
-    return outer, *(np.broadcast_to(value, shape) for value in values)  # type: ignore[return-value]
+    return outer, *(broadcast(value, shape) for value in values)
 
 
 def _reduce(expr: Reduce, space: Space, mask: Field | None) -> Field:
     outer, body, where = _acted(expr, space, mask)
-    return Field(outer, np.asarray(space.arrays.reduce(expr.op, body, where)))
+    return Field(outer, space.arrays.reduce(expr.op, body, where))
 
 
 def _along(expr: Along, space: Space, mask: Field | None) -> Field:
@@ -266,7 +267,7 @@ def _transform(expr: Transform, space: Space, mask: Field | None) -> Field:
     batch = tuple(i for i in union(arg.indices for arg in args) if i not in expr.source)
     values = [_full(arg, (*batch, *own), own, space) for arg, own in zip(args, bound, strict=True)]
     shape = np.broadcast_shapes(*(value.shape[: len(batch)] for value in values))
-    values = [np.broadcast_to(v, shape + v.shape[len(batch) :]) for v in values]
+    values = [broadcast(v, shape + v.shape[len(batch) :]) for v in values]
     row = registry.transforms()[expr.op.value]
     sizes = tuple(space.size(index.dim.size) for index in expr.target)
     return Field((*batch, *expr.target), space.arrays.transform(row, values, sizes, expr.norm))
@@ -290,4 +291,4 @@ def _full(field: Field, indices: tuple[Index, ...], own: Iterable[Index], space:
         space.length(index) if index in own else length
         for index, length in zip(indices, value.shape, strict=True)
     ]
-    return np.broadcast_to(value, shape)
+    return broadcast(value, shape)

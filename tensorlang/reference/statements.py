@@ -24,6 +24,8 @@ from tensorlang.check.program import (
 from tensorlang.dtype import Dtype
 from tensorlang.reference.arrays import TYPES, Numpy, least, most
 from tensorlang.reference.chunks import chunks
+from tensorlang.reference.dual import Dual, broadcast
+from tensorlang.reference.dual_arrays import Duals
 from tensorlang.reference.expressions import Space, field_of, place_of
 from tensorlang.reference.field import Field, aligned, both, constant, union
 from tensorlang.registry import constants
@@ -41,13 +43,23 @@ def equation(
     tensors: Mapping[str, Any],
 ) -> Any:
     """The tensor with these axes that holds the body's values."""
-    space = Space(Numpy(), tensors, sizes, {})
     indices = indices_of(axes)
+    if _carries(tensors):
+        space = Space(Duals(), tensors, sizes, {})
+        value = space.arrays.cast(aligned(field_of(body, space), indices), dtype)
+        value = broadcast(value, [space.length(index) for index in indices])
+        return value.reshape([space.size(axis.size) for axis in axes])
+    space = Space(Numpy(), tensors, sizes, {})
     out = np.empty([space.length(index) for index in indices], TYPES[dtype])
     for part in chunks(indices, [body], space):
         where = tuple(slice(*part.range(index)) for index in indices)
         out[where] = part.arrays.cast(aligned(field_of(body, part), indices), dtype)
     return out.reshape([space.size(axis.size) for axis in axes])
+
+
+def _carries(tensors: Mapping[str, Any]) -> bool:
+    """Whether derivatives are carried along."""
+    return any(isinstance(value, Dual) for value in tensors.values())
 
 
 def const(declared: Const, sizes: Mapping[str, int], tensors: Mapping[str, Any]) -> Any:
@@ -70,6 +82,8 @@ def _constructed(declared: Const, value: Constructed) -> Any:
 
 def scatter(statement: Scatter, sizes: Mapping[str, int], tensors: Mapping[str, Any]) -> Any:
     """Combine all contributions; cells that nothing lands on are 0."""
+    if _carries(tensors):
+        return _scattered(statement, Space(Duals(), tensors, sizes, {}))
     space = Space(Numpy(), tensors, sizes, {})
     shape = [space.size(axis.size) for axis in statement.axes]
     kind = TYPES[statement.dtype]
@@ -92,25 +106,45 @@ def scatter(statement: Scatter, sizes: Mapping[str, int], tensors: Mapping[str, 
     return np.where(reached, out, np.zeros((), kind))
 
 
+def _scattered(statement: Scatter, space: Space) -> Any:
+    """The same of values that carry derivatives, which ties share over all contributions."""
+    shape = [space.size(axis.size) for axis in statement.axes]
+    parts = []
+    for contribution in statement.contributions:
+        cells, values = _landing(statement, contribution, space, shape)
+        parts.append((cells, space.arrays.cast(values, statement.dtype)))
+    value = Duals().landed(statement.op, shape or (1,), parts)
+    return value.reshape(shape)
+
+
 def _land(
     statement: Scatter, contribution: Contribution, space: Space, out: Any, reached: Any
 ) -> None:
     """Add one contribution's values of one part of the index space to `out`, in place."""
+    cells, values = _landing(statement, contribution, space, out.shape)
+    if not out.shape:  # a number is a tensor of one cell
+        out, reached = out.reshape(1), reached.reshape(1)
+    space.arrays.land(statement.op, out, cells, space.arrays.cast(values, statement.dtype))
+    reached[cells] = True
+
+
+def _landing(
+    statement: Scatter, contribution: Contribution, space: Space, shape: Sequence[int]
+) -> tuple[tuple[Any, ...], Any]:
+    """The values of one contribution that land, in a row, and their cells."""
     inside: Field | None = None
     positions = []
     for axis, subscript in enumerate(contribution.subscripts):
-        place = (statement.name, axis, out.shape[axis])
+        place = (statement.name, axis, shape[axis])
         position, within = place_of(subscript, place, space, inside)
         positions.append(position)
         inside = both(inside, within)
     indices = union((union(p.indices for p in positions), free_indices(contribution.body)))
-    shape = [space.length(index) for index in indices]
+    lengths = [space.length(index) for index in indices]
     body = field_of(contribution.body, space, inside)
-    values = np.broadcast_to(aligned(body, indices), shape)
-    keep = np.broadcast_to(aligned(inside or constant(True), indices), shape)
-    cells = tuple(np.broadcast_to(aligned(p, indices), shape)[keep] for p in positions)
-    if not positions:  # a number is a tensor of one cell
-        out, reached = out.reshape(1), reached.reshape(1)
+    values = broadcast(aligned(body, indices), lengths)
+    keep = np.broadcast_to(aligned(inside or constant(True), indices), lengths)
+    cells = tuple(np.broadcast_to(aligned(p, indices), lengths)[keep] for p in positions)
+    if not positions:
         cells = (np.zeros(np.count_nonzero(keep), np.int64),)
-    space.arrays.land(statement.op, out, cells, space.arrays.cast(values[keep], statement.dtype))
-    reached[cells] = True
+    return cells, values[keep]

@@ -447,7 +447,6 @@ def test_functions_of_torch_func_and_float32() -> None:
 
 def test_what_cannot_be_is_said() -> None:
     for text, code in (
-        ("input X[n]; output Y[n] = grad[X[n]](X)", "E0901"),
         ("input X[n]; output Y[n] = X; check causal[n]", "E0901"),
         ("input X[n, m]; output Y[n, m] = softmax[m](X) as taylor(degree = 2)", "E0901"),
     ):
