@@ -51,7 +51,7 @@ def pulled(cells: Cells, app: App, place: int, cotangent: Scalar) -> Scalar | No
             return cells.apply("conj", cotangent)
         case "complex":
             return cells.apply("imag" if place else "real", cotangent)
-        case "to_complex":
+        case "to_complex" if kind is Dtype.REAL:
             return cells.apply("real", cotangent)
         case "abs" if kind is Dtype.COMPLEX:
             return cells.apply("mul", cotangent, _direction(cells, app))
@@ -141,7 +141,7 @@ class _Text:
                 return self.cells.apply("neg", self.scalar(inner, guards))
             case ast.Compare((left, right), (operator,)):
                 args = [self.scalar(left, guards), self.scalar(right, guards)]
-                return self.cells.apply(_COMPARISONS[operator], *args)
+                return self._compared(_COMPARISONS[operator], args)
             case ast.IfElse(then, condition, otherwise):
                 return self._choice(then, condition, otherwise, guards)
             case ast.Call(name, args=args) if args is not None:
@@ -176,6 +176,13 @@ class _Text:
             self.scalar(then, (*guards, chosen)),
             self.scalar(otherwise, (*guards, self.cells.apply("not", chosen))),
         )
+
+    def _compared(self, function: str, args: list[Scalar]) -> Scalar:
+        """A comparison; a complex number can only be 0 or not."""
+        if Dtype.COMPLEX in map(self.cells.dtype, args):
+            assert isinstance(args[1], Lit) and args[1].value == 0, (function, args)
+            args = [self.cells.apply("abs", args[0]), number(0, Dtype.REAL)]
+        return self.cells.apply(function, *args)
 
     def _call(self, function: str, args: list[Scalar], guards: tuple[Scalar, ...]) -> Scalar:
         if guards and registry.functions()[function].partial:
