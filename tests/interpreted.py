@@ -7,19 +7,22 @@ the traceback of its failure, or null.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import tempfile
 import traceback
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
-from tests.example_cases import CASES, LARGE, SMALL, Case, Sizes
+from tests.example_cases import CASES, EXAMPLES, LARGE, SMALL, Case, Sizes
 
 CHECKS: dict[str, Callable[[], None]] = {}
 
@@ -29,18 +32,34 @@ def check(function: Callable[[], None]) -> Callable[[], None]:
     return function
 
 
-def main() -> None:
+def main(checks: Mapping[str, Callable[[], None]]) -> None:
+    """Run those that the command line names, or all."""
     warnings.filterwarnings("error", message="the Triton kernels")
-    chosen = sys.argv[1:] or list(CHECKS)
+    chosen = sys.argv[1:] or list(checks)
     results: dict[str, str | None] = {}
     for name in chosen:
         try:
             torch.manual_seed(0)
-            CHECKS[name]()
+            checks[name]()
             results[name] = None
         except Exception:
             results[name] = traceback.format_exc()
     print(json.dumps(results))
+
+
+def in_a_process(module: str) -> Mapping[str, str | None]:
+    """What every check of a module said: triton reads TRITON_INTERPRET when it is imported."""
+    pytest.importorskip("triton")
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        cwd=EXAMPLES.parent,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: Mapping[str, str | None] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 # --- building ------------------------------------------------------------------------------------
@@ -481,4 +500,4 @@ def every_function_that_triton_spells() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(CHECKS)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import builtins
-import json
-import os
 import runpy
-import subprocess
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,23 +15,13 @@ from torch.func import functional_call
 
 import tensorlang as tl
 from tests.example_cases import CASES, EXAMPLES, SMALL
-from tests.interpreted import CHECKS
+from tests.interpreted import CHECKS, in_a_process
 
 
 @pytest.fixture(scope="module")
 def results() -> Mapping[str, str | None]:
-    """What every check said: triton reads TRITON_INTERPRET when it is imported."""
-    pytest.importorskip("triton")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.interpreted"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        cwd=EXAMPLES.parent,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: Mapping[str, str | None] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    """What every check said."""
+    return in_a_process("tests.interpreted")
 
 
 @pytest.mark.parametrize("name", CHECKS)

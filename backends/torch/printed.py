@@ -261,7 +261,7 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
     def differentiate(ctx, g, _):
         q, k, v, out, total, *tensors = ctx.saved_tensors
         slopes = backward(g, q, k, v, out, total, tensors, ctx.sizes, ctx.scale)
-        return *slopes, [None] * len(tensors), None, None
+        return *slopes, [None] * len(tensors), None if ctx.sizes else [], None
 
     def refuse(ctx, *_):
         raise RuntimeError(

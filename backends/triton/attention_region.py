@@ -13,6 +13,7 @@ from tensorlang.plan.fuse_attention import one_query
 from tensorlang.plan.plan import Attention as Planned
 from tensorlang.plan.plan import AttentionStep, Plan, Region, Step
 from tensorlang.plan.slots import dtypes
+from tensorlang.size import product
 
 FAMILY = Family(ATTENTION, lambda what: what, "M = K.shape[-2]")
 
@@ -36,9 +37,9 @@ def printed(region: Region, plan: Plan, name: str) -> Printed:
         tuple(reading.masks.values()), tuple(reading.sizes),
     )  # fmt: skip
     operands = (
-        Operand("Q", a.q, (*a.query, *a.feature)),
-        Operand("K", a.k, (*a.key, *a.feature)),
-        Operand("V", a.v, (*a.key, *a.value)),
+        Operand("Q", a.q, a.query, a.feature),
+        Operand("K", a.k, a.key, a.feature),
+        Operand("V", a.v, a.key, a.value),
     )
     return Text(FAMILY, a, attention, reading, operands, kernels(attention)).printed()
 
@@ -48,8 +49,8 @@ def batch_axes(a: Planned) -> dict[int, tuple[str, Expr]]:
     return {index: (f"b{k}", Ref(f"B{k}")) for k, index in enumerate(a.batch)}
 
 
-def width(a: Planned, axis: tuple[int, ...]) -> int:
+def width(a: Planned, axes: tuple[int, ...]) -> int:
     """The size of features or values, which the plan makes sure is a number."""
-    size = a.sizes[axis[0]]
+    size = product(a.sizes[index] for index in axes)
     assert isinstance(size, int), a
     return size

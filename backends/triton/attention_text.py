@@ -30,12 +30,13 @@ from tensorlang.plan.plan import Region, Slot
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor of the operators: where it is read and its last two axes. Without a read it is 1,
-    of the dtype of the first operand and the rows of `like`."""
+    """A tensor of the operators: where it is read, its rows and what a row holds, several indices
+    as one. Without a read it is 1, with the dtype and the rows of `like`."""
 
     name: str
     read: Read | None
-    last: tuple[int, ...]
+    rows: tuple[int, ...]
+    row: tuple[int, ...]
     like: str = ""
 
 
@@ -73,7 +74,10 @@ class Text:
         self.sizes = list(attention.sizes)
         self.batch = [f"B{k}" for k in range(attention.batch)]
         self.given = [operand.name for operand in operands]
-        self.order = tuple([*a.batch, *a.query, *a.value].index(index) for index in a.out_axes)
+        self.whole = [*a.batch, *a.query, *a.value]
+        self.order = tuple(range(len(a.batch) + 2))
+        if len(a.value) == 1:
+            self.order = tuple(self.whole.index(index) for index in a.out_axes)
 
     def printed(self) -> Printed:
         tables = {kernel.name: self.table(kernel) for kernel in self.made}
@@ -184,20 +188,19 @@ class Text:
             f"dtype = _low({common}, {query})",
             *self._views(at, size),
             f"O, L = {self.name}_forward_op({given})",
-            f"return {permuted('O', self.order)}, L",
+            f"return {self._result(size)}, L",
         ]
-        inverse = [self.order.index(axis) for axis in range(len(self.order))]
         given = ", ".join([*self.given, *masks, "O", "L", "G", *extents])
         grads = ", ".join(f"D{o.name}" if o.read is not None else "_" for o in self.operands)
         backward = [
             "dtype = y.dtype",
             *self._views(at, size),
-            f"O, G = {permuted('y', inverse)}, {permuted('g', inverse)}.to(dtype)",
+            f"O, G = {self._made_of('y')}, {self._made_of('g')}.to(dtype)",
             f"{grads} = {self.name}_backward_op({given})",
         ]
         gives: dict[Slot, list[str]] = {}
         for operand, taken, text in read:
-            back = _back(f"D{operand.name}", taken, (*self.a.batch, *operand.last))
+            back = _back(self.a, operand, taken, size)
             gives.setdefault(taken.node, []).append(f"{back}.to({text}.dtype)")
         results = [" + ".join(gives.get(slot, ["None"])) for slot in region.inputs]
         backward.append(f"return {tuple_text(results)}")
@@ -216,6 +219,20 @@ class Text:
         ]  # fmt: skip
         return "\n\n\n".join(parts)
 
+    def _result(self, size: SizeText) -> str:
+        """What the plan wants, from O."""
+        value = self.a.value
+        text = "O"
+        if len(value) > 1:
+            text = f"O.unflatten(-1, {tuple_text([size(self.a.sizes[i]) for i in value])})"
+        return permuted(text, [self.whole.index(index) for index in self.a.out_axes])
+
+    def _made_of(self, text: str) -> str:
+        """O, or what is laid out alike, from what the plan has."""
+        out = list(self.a.out_axes)
+        text = permuted(text, [out.index(index) for index in self.whole])
+        return text if len(self.a.value) == 1 else f"{text}.flatten(-{len(self.a.value)})"
+
     def _unserved(self, dtype: str, query: str) -> str | None:
         """The test for a dtype that some kernel has no configuration for, None if there is none."""
         tests = [
@@ -233,28 +250,32 @@ class Text:
                 ones = f"{like}.new_ones({width}).expand(*{like}.shape[:-1], {width})"
                 out.append(f"{operand.name} = {ones}")
                 continue
-            wanted = (*self.a.batch, *operand.last)
-            text = _view(self.a, at[operand.read.node], operand.read, wanted, size)
+            text = _view(self.a, at[operand.read.node], operand, operand.read, size)
             out.append(f"{operand.name} = _innermost({text}.to(dtype))")
         return out
 
 
-def _view(a: Planned, text: str, read: Read, wanted: Sequence[int], size: SizeText) -> str:
-    """The tensor with these axes in this order, those that it lacks expanded."""
+def _view(a: Planned, text: str, operand: Operand, read: Read, size: SizeText) -> str:
+    """The tensor with the operand's axes in their order, those that it lacks expanded."""
+    wanted = (*a.batch, *operand.rows, *operand.row)
     have = indices_of(read)
     present = [index for index in wanted if index in have]
     text = permuted(text, [have.index(index) for index in present])
-    if len(present) == len(wanted):
-        return text
-    for place, index in enumerate(wanted):
-        if index not in have:
-            text = f"{text}.unsqueeze({place})"
-    shape = [size(a.sizes[i]) if i not in have else "-1" for i in wanted]
-    return f"{text}.expand({', '.join(shape)})"
+    if len(present) < len(wanted):
+        for place, index in enumerate(wanted):
+            if index not in have:
+                text = f"{text}.unsqueeze({place})"
+        shape = [size(a.sizes[i]) if i not in have else "-1" for i in wanted]
+        text = f"{text}.expand({', '.join(shape)})"
+    return text if len(operand.row) == 1 else f"{text}.flatten(-{len(operand.row)})"
 
 
-def _back(text: str, read: Read, wanted: Sequence[int]) -> str:
+def _back(a: Planned, operand: Operand, read: Read, size: SizeText) -> str:
     """The gradient of a tensor from that of its view."""
+    text = f"D{operand.name}"
+    wanted = (*a.batch, *operand.rows, *operand.row)
+    if len(operand.row) > 1:
+        text = f"{text}.unflatten(-1, {tuple_text([size(a.sizes[i]) for i in operand.row])})"
     have = indices_of(read)
     lost = [str(place) for place, index in enumerate(wanted) if index not in have]
     if lost:

@@ -12,9 +12,7 @@ from tensorlang.backends.triton.kernel_ir import Ref
 from tensorlang.backends.triton.region import Printed
 from tensorlang.backends.triton.third import kernels
 from tensorlang.dtype import Dtype
-from tensorlang.plan.fuse_attention import one_query
 from tensorlang.plan.fuse_third import Third, third
-from tensorlang.plan.plan import Attention as Planned
 from tensorlang.plan.plan import AttentionStep, Plan, Region, Slot, Step
 from tensorlang.plan.slots import dtypes
 
@@ -34,12 +32,11 @@ def printed(region: Region, plan: Plan, name: str) -> Printed:
     (regime,) = region.regimes
     (step,) = (s for s in regime.steps if isinstance(s, AttentionStep))
     steps = {s.out: s for s in regime.steps if isinstance(s, Step)}
-    a = one_query(step.attention)
-    parts = third(a, steps)
+    parts = third(step.attention, steps)
     assert isinstance(parts, Third), parts
     kinds = dtypes(plan)
     texts = [
-        _text(a, parts, steps, kinds, name, order)
+        _text(parts, steps, kinds, name, order)
         for order in ((0, 1), (1, 0))
         if parts.values[order[1]] is not None
     ]
@@ -47,13 +44,13 @@ def printed(region: Region, plan: Plan, name: str) -> Printed:
 
 
 def _text(
-    a: Planned,
     parts: Third,
     steps: dict[Slot, Step],
     kinds: dict[Slot, Dtype],
     name: str,
     order: tuple[int, int],
 ) -> Text:
+    a = parts.attention
     first, second = (a.key[side] for side in order)
     axes = {
         **batch_axes(a),
@@ -64,14 +61,14 @@ def _text(
     reading = Reading(axes, kinds, steps)
     condition = reading.value(a.mask)
     attention = Attention(
-        name, len(a.batch), width(a, a.feature), width(a, a.value), parts.scale, condition,
+        name, len(a.batch), width(a, a.feature), width(a, a.value), a.scale, condition,
         tuple(reading.masks.values()), tuple(reading.sizes),
     )  # fmt: skip
     keys = [parts.keys[side] for side in order]
     values = [parts.values[side] for side in order]
-    operands = [Operand("Q", a.q, (*a.query, *a.feature))]
+    operands = [Operand("Q", a.q, a.query, a.feature)]
     for key, number, read in zip((first, second), "12", keys, strict=True):
-        operands.append(Operand(f"K{number}", read, (key, *a.feature)))
+        operands.append(Operand(f"K{number}", read, (key,), a.feature))
     for key, number, value in zip((first, second), "12", values, strict=True):
-        operands.append(Operand(f"V{number}", value, (key, *a.value), f"K{number}"))
+        operands.append(Operand(f"V{number}", value, (key,), a.value, f"K{number}"))
     return Text(FAMILY, a, attention, reading, operands, kernels(attention))

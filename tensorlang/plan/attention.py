@@ -154,7 +154,7 @@ def _match(
     )
     if not query or not all(any(i in read_indices(read) for read in queries) for i in query):
         return None
-    if not all(any(i in read_indices(r) for r in keys) and _held(i, values) for i in key):
+    if not all(_held(i, keys) for i in key):
         return None
     on_keys = {index for read in keys for index in read_indices(read)}
     feature = tuple(

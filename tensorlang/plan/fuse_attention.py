@@ -10,7 +10,7 @@ from tensorlang.ir.nodes import App, Arg, At, Lit, Pointwise, Read, Scalar
 from tensorlang.ir.reads import leaves, read_indices
 from tensorlang.plan.family import Group, Layer, Members
 from tensorlang.plan.plan import AnyStep, Attention, AttentionStep, Step
-from tensorlang.size import Size
+from tensorlang.size import Size, product
 
 WIDEST_HEAD = 128
 
@@ -71,10 +71,11 @@ def _number(size: Size) -> int:
 
 
 def heads_problem(a: Attention) -> str | None:
-    """Why the features and values of an attention are not for a kernel."""
-    if len(a.query) != 1 or len(a.feature) != 1 or len(a.value) != 1:
-        return "more than one feature or value index"
-    widths = [a.sizes[a.feature[0]], a.sizes[a.value[0]]]
+    """Why the features and values of an attention are not for a kernel, which takes several
+    indices as one."""
+    if not a.feature or not a.value:
+        return "no feature or no value index"
+    widths = [product(a.sizes[index] for index in axes) for axes in (a.feature, a.value)]
     if not all(isinstance(width, int) for width in widths):
         return "the head size is known at the call only"
     if any(isinstance(width, int) and width > WIDEST_HEAD for width in widths):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import At, Contract, Read, Semiring
 from tensorlang.ir.reads import mentions, rename_read
 from tensorlang.plan.family import Group, Layer, Members
 from tensorlang.plan.fuse_attention import condition_of, heads_problem, one_query, simple
 from tensorlang.plan.plan import Attention, AttentionStep, Slot, Step
+from tensorlang.size import Size
 
 
 @dataclass(frozen=True, slots=True)
 class Third:
     """An attention taken apart: `keys` and `values` by side, in the order of its key indices; a
-    side may have no value. `products` are the slots that kernels need not form."""
+    side may have no value. `products` are the slots that kernels need not form. Sums inside of the
+    keys are further features of `attention`."""
 
-    scale: float
+    attention: Attention
     keys: tuple[Read, Read]
     values: tuple[Read | None, Read | None]
     products: tuple[Slot, ...]
@@ -53,53 +56,81 @@ class ThirdFamily:
 
 def third(a: Attention, made: Mapping[Slot, Step]) -> Third | str:
     """The parts of an attention to pairs of keys, or why it is not for K2."""
-    problem = heads_problem(one_query(a))
-    if problem is not None:
-        return problem
+    a = one_query(a)
     if a.bias is not None:
         return "an additive bias stays with torch"
-    scale, keys, products = _factors(a.k, a.key, made)
-    factor, values, more = _factors(a.v, a.key, made)
-    if factor != 1:
-        return "values have a factor"
+    keys, values = _Product(a.key, made, list(a.sizes)), _Product(a.key, made, list(a.sizes))
+    keys.take(a.k)
+    values.take(a.v)
+    if values.factor != 1 or len(values.sizes) > len(a.sizes):
+        return "values have a factor or a sum"
     sides = []
-    for name, reads in (("keys", keys), ("values", values)):
-        mine = [[read for read in reads if mentions(read, (key,))] for key in a.key]
-        if any(len(side) > 1 for side in mine) or sum(map(len, mine)) < len(reads):
+    for name, product in (("keys", keys), ("values", values)):
+        apart = _sides(product.reads, a.key)
+        if apart is None:
             return f"{name} are no product of one tensor for each key index"
-        if not all(simple(read) for read in reads):
-            return "operands are read at computed positions"
-        sides.append([side[0] if side else None for side in mine])
+        sides.append(apart)
     (k1, k2), (v1, v2) = sides
-    if k1 is None or k2 is None or mentions(k1, a.key[1:]) or mentions(k2, a.key[:1]):
+    if k1 is None or k2 is None:
         return "keys are no product of one tensor for each key index"
-    if v1 is not None and v1 == v2:
-        return "values are no product of one tensor for each key index"
-    if not simple(a.q) or (a.mask is not None and not simple(a.mask)):
+    more = tuple(range(len(a.sizes), len(keys.sizes)))
+    a = replace(
+        a, scale=a.scale * keys.factor, sizes=tuple(keys.sizes), feature=(*a.feature, *more)
+    )
+    problem = heads_problem(a)
+    if problem is not None:
+        return problem
+    read = (a.q, k1, k2, *(r for r in (v1, v2, a.mask) if r is not None))
+    if not all(map(simple, read)):
         return "operands are read at computed positions"
-    return Third(a.scale * scale, (k1, k2), (v1, v2), (*products, *more))
+    return Third(a, (k1, k2), (v1, v2), (*keys.products, *values.products))
 
 
-def _factors(
-    read: Read, keys: Sequence[int], made: Mapping[Slot, Step]
-) -> tuple[float, list[Read], list[Slot]]:
-    """A read of both key indices as a number times reads, and the products taken apart."""
-    step = made.get(read.node)
-    if step is None or not all(mentions(read, (key,)) for key in keys) or not simple(read):
-        return 1.0, [read], []
+def _sides(reads: Sequence[Read], key: Sequence[int]) -> tuple[Read | None, Read | None] | None:
+    """The read that mentions each key index; None if that is no way to tell them apart."""
+    mine = [[read for read in reads if mentions(read, (index,))] for index in key]
+    if any(len(side) > 1 for side in mine) or sum(map(len, mine)) != len(reads):
+        return None
+    first, second = (side[0] if side else None for side in mine)
+    return first, second
+
+
+@dataclass(slots=True)
+class _Product:
+    """A read of both key indices as a number times reads, and the products taken apart; what they
+    sum over gets new indices at the end of `sizes`."""
+
+    keys: Sequence[int]
+    made: Mapping[Slot, Step]
+    sizes: list[Size]
+    factor: float = 1.0
+    reads: list[Read] = field(default_factory=list)
+    products: list[Slot] = field(default_factory=list)
+
+    def take(self, read: Read) -> None:
+        step = self.made.get(read.node)
+        both = all(mentions(read, (key,)) for key in self.keys)
+        if step is None or not both or not simple(read) or not _is_product(step):
+            self.reads.append(read)
+            return
+        node = step.node
+        assert isinstance(node.op, Contract), node
+        assert not isinstance(node.op.coefficient, complex), node
+        names = {axis: s.index for axis, s in enumerate(read.subscripts) if isinstance(s, At)}
+        for index in node.bound:
+            names[index] = len(self.sizes)
+            self.sizes.append(node.sizes[index])
+        self.factor *= float(node.op.coefficient)
+        self.products.append(read.node)
+        for inner in node.reads:
+            self.take(rename_read(inner, names))
+
+
+def _is_product(step: Step) -> bool:
     op = step.node.op
-    if not isinstance(op, Contract) or op.semiring is not Semiring.SUM_PRODUCT or step.node.bound:
-        return 1.0, [read], []
-    if isinstance(op.coefficient, complex):
-        return 1.0, [read], []
-    at = {axis: s.index for axis, s in enumerate(read.subscripts) if isinstance(s, At)}
-    scale, out, products = float(op.coefficient), list[Read](), [read.node]
-    for inner in step.node.reads:
-        factor, reads, more = _factors(rename_read(inner, at), keys, made)
-        scale *= factor
-        out += reads
-        products += more
-    return scale, out, products
+    if not isinstance(op, Contract) or op.semiring is not Semiring.SUM_PRODUCT:
+        return False
+    return step.node.dtype is Dtype.REAL and not isinstance(op.coefficient, complex)
 
 
 def _plain(layer: Layer) -> dict[Slot, Step]:

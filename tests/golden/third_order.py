@@ -269,7 +269,7 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
     def differentiate(ctx, g, _):
         q, k, v, out, total, *tensors = ctx.saved_tensors
         slopes = backward(g, q, k, v, out, total, tensors, ctx.sizes, ctx.scale)
-        return *slopes, [None] * len(tensors), None, None
+        return *slopes, [None] * len(tensors), None if ctx.sizes else [], None
 
     def refuse(ctx, *_):
         raise RuntimeError(
@@ -327,7 +327,7 @@ def _Y_mask(rows: Tensor, sizes: list[int], tensors: list[Tensor]) -> Tensor:
     return mask.flatten(1)
 
 
-_Y_attention = _attention_in_blocks("tensorlang_bffc2c604907::Y_attention", _Y_mask)
+_Y_attention = _attention_in_blocks("tensorlang_c34d354d21c3::Y_attention", _Y_mask)
 
 
 LAYERS = {

@@ -198,7 +198,7 @@ def _attention_in_blocks(name: str, allowed: Callable[..., Tensor]) -> Callable[
     def differentiate(ctx, g, _):
         q, k, v, out, total, *tensors = ctx.saved_tensors
         slopes = backward(g, q, k, v, out, total, tensors, ctx.sizes, ctx.scale)
-        return *slopes, [None] * len(tensors), None, None
+        return *slopes, [None] * len(tensors), None if ctx.sizes else [], None
 
     def refuse(ctx, *_):
         raise RuntimeError(
@@ -252,7 +252,7 @@ def _Y_attended_mask(rows: Tensor, sizes: list[int], tensors: list[Tensor]) -> T
 
 
 _Y_attended_attention = _attention_in_blocks(
-    "tensorlang_af66bc8a402f::Y_attended_attention", _Y_attended_mask
+    "tensorlang_4b4e8933b763::Y_attended_attention", _Y_attended_mask
 )
 
 
