@@ -136,7 +136,7 @@ class Program:
                         self.run(inner)
                 case Store(tensor, index, value, pred):
                     cells, keep = self.cells(tensor, index, pred)
-                    values = np.broadcast_to(self.value(value), keep.shape)
+                    values = self.spread(value, keep.shape)
                     assert not self.written[tensor][tuple(c[keep] for c in cells)].any(), (
                         "stored twice",
                         self.kernel.name,
@@ -146,7 +146,7 @@ class Program:
                     self.written[tensor][tuple(c[keep] for c in cells)] = True
                 case Atomic(tensor, index, value, pred):
                     cells, keep = self.cells(tensor, index, pred)
-                    values = np.broadcast_to(self.value(value), keep.shape)
+                    values = self.spread(value, keep.shape)
                     np.add.at(self.tensors[tensor], tuple(c[keep] for c in cells), values[keep])
                 case _:
                     assert_never(stmt)
@@ -189,6 +189,11 @@ class Program:
             case Cast(a, dtype):
                 return np.asarray(self.value(a)).astype(_numpy(dtype))
         assert_never(expr)
+
+    def spread(self, expr: Expr, shape: tuple[int, ...]) -> Array:
+        """A value over the cells that it goes to; a scalar may have axes of size one."""
+        value = np.asarray(self.value(expr))
+        return np.broadcast_to(value if shape else value.reshape(()), shape)
 
     def cells(
         self, tensor: str, index: tuple[Expr, ...], pred: Expr | None

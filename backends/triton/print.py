@@ -321,7 +321,8 @@ class _Printer:
     # --- addresses -------------------------------------------------------------------------------
     def base(self, tensor: str, index: tuple[Expr, ...]) -> str:
         """Pointer to where this program's part of a tensor starts; 64-bit arithmetic."""
-        outer = tuple((k, e) for k, e in enumerate(index) if self.outer(e) and not _zero(e))
+        fixed = enumerate(index)
+        outer = tuple((k, e) for k, e in fixed if self.outer(e) and not isinstance(e, Const))
         if not outer:
             return tensor
         key = (tensor, outer)
@@ -353,6 +354,10 @@ class _Printer:
         axes = self.types.union(index)
         terms = [self.base(tensor, index)]
         for k, position in enumerate(index):
+            if isinstance(position, Const):
+                if position.value:
+                    terms.append(f"tl.cast({position.value}, AT) * {stride(tensor, k)}")
+                continue
             if self.outer(position):
                 continue
             text = self.expr(position)
@@ -381,10 +386,6 @@ _DTYPE = {
 def _flat(name: str, texts: list[str]) -> str:
     sign = {"add": " + ", "mul": " * ", "and": " & ", "or": " | "}[name]
     return f"({sign.join(texts)})"
-
-
-def _zero(expr: Expr) -> bool:
-    return isinstance(expr, Const) and expr.value == 0
 
 
 def _literal(value: bool | int | float) -> str:

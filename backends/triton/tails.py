@@ -10,7 +10,9 @@ from tensorlang.backends.triton.kernel_ir import (
     Atomic,
     Axis,
     AxisKind,
+    Cast,
     Const,
+    DType,
     Expr,
     For,
     If,
@@ -28,7 +30,7 @@ from tensorlang.backends.triton.types import Types
 
 def mask_tails(kernel: Kernel) -> Kernel:
     """The kernel with the tails of tile axes in the predicate of each Load, Store and Atomic."""
-    return replace(kernel, body=_body(kernel, kernel.body, frozenset()))
+    return replace(kernel, body=_body(Types(kernel), kernel.body, frozenset()))
 
 
 def has_tail(kernel: Kernel, axis: Axis) -> bool:
@@ -51,35 +53,39 @@ def inside(axis: Axis) -> Expr:
     return Map("lt", (Iota(axis.name), axis.extent))
 
 
-def _body(kernel: Kernel, body: tuple[Stmt, ...], full: frozenset[str]) -> tuple[Stmt, ...]:
-    return tuple(_stmt(kernel, stmt, full) for stmt in body)
+def _body(types: Types, body: tuple[Stmt, ...], full: frozenset[str]) -> tuple[Stmt, ...]:
+    return tuple(_stmt(types, stmt, full) for stmt in body)
 
 
-def _stmt(kernel: Kernel, stmt: Stmt, full: frozenset[str]) -> Stmt:
+def _stmt(types: Types, stmt: Stmt, full: frozenset[str]) -> Stmt:
     match stmt:
         case Let(name, value):
-            return Let(name, _expr(kernel, value, full))
+            value = _expr(types, value, full)
+            match value:
+                case Cast(Load(), DType.INT):  # positions for an index
+                    types.names[name] = types.of(value)
+            return Let(name, value)
         case For(axis=axis, body=body, full=whole):
-            return replace(stmt, body=_body(kernel, body, full | {axis} if whole else full))
+            return replace(stmt, body=_body(types, body, full | {axis} if whole else full))
         case If(condition, body):
-            return If(condition, _body(kernel, body, full))
+            return If(condition, _body(types, body, full))
         case (
             Store(index=index, value=value, pred=pred) | Atomic(index=index, value=value, pred=pred)
         ):
-            value = _expr(kernel, value, full)
-            return replace(stmt, value=value, pred=_masked(kernel, index, pred, full))
+            value = _expr(types, value, full)
+            return replace(stmt, value=value, pred=_masked(types, index, pred, full))
     assert_never(stmt)
 
 
-def _expr(kernel: Kernel, expr: Expr, full: frozenset[str]) -> Expr:
-    expr = rebuild(expr, lambda child: _expr(kernel, child, full))
+def _expr(types: Types, expr: Expr, full: frozenset[str]) -> Expr:
+    expr = rebuild(expr, lambda child: _expr(types, child, full))
     if isinstance(expr, Load):
-        return replace(expr, pred=_masked(kernel, expr.index, expr.pred, full))
+        return replace(expr, pred=_masked(types, expr.index, expr.pred, full))
     return expr
 
 
 def _masked(
-    kernel: Kernel, index: tuple[Expr, ...], pred: Expr | None, full: frozenset[str]
+    types: Types, index: tuple[Expr, ...], pred: Expr | None, full: frozenset[str]
 ) -> Expr | None:
-    axes = Types(kernel).union(index)
-    return both(*(tail(kernel, axis, axis in full) for axis in axes), pred)
+    axes = types.union(index)
+    return both(*(tail(types.kernel, axis, axis in full) for axis in axes), pred)

@@ -1,0 +1,339 @@
+"""K3: multilinear forms with few terms at every point of a space, forward and backward.
+
+A program takes one row and a block of lanes; components are values of their own, in registers.
+Rows that an integer tensor picks are gathered as they are read and added to atomically as they are
+written. The backward computes the gradients of all operands at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tensorlang.backends.triton.build import integer, real, walk
+from tensorlang.backends.triton.kernel_ir import (
+    Atomic,
+    Axis,
+    AxisKind,
+    Cast,
+    Config,
+    Const,
+    DType,
+    Expr,
+    For,
+    Iota,
+    Kernel,
+    Let,
+    Load,
+    Map,
+    Reduce,
+    Reduction,
+    Ref,
+    Role,
+    Stmt,
+    Store,
+    Tensor,
+)
+from tensorlang.backends.triton.straight import (
+    Line,
+    Product,
+    Straight,
+    cell_name,
+    gradients,
+    program,
+)
+from tensorlang.backends.triton.tails import mask_tails
+from tensorlang.plan.sparse import Cell, Component, Form, Free, Operand, Picked
+from tensorlang.size import Size
+
+WHOLE = 256
+"""The most lanes that one block holds."""
+FEWEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """The kernels of a form. `sizes` are the run-time sizes by argument name."""
+
+    form: Form
+    space: Space
+    forward: Kernel
+    backward: Kernel
+
+
+@dataclass
+class Space:
+    """A form's axes as rows and lanes, its tensors' extents, the sizes that a call gives."""
+
+    form: Form
+    extents: Sequence[Sequence[Size]]
+    sizes: dict[str, Size] = field(default_factory=dict)
+
+    @cached_property
+    def lane(self) -> int:
+        """The axis that lies innermost in most tensors, of equals the last; few lanes are none."""
+        last = [[d.axis for d in o.dims if isinstance(d, Free)][-1:] for o in self.operands]
+        sizes = self.form.sizes
+        long = [axis for axis, s in enumerate(sizes) if not isinstance(s, int) or s >= FEWEST]
+        return max(long or range(len(sizes)), key=lambda axis: (last.count([axis]), axis))
+
+    @property
+    def operands(self) -> Sequence[Operand]:
+        return self.form.operands
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        return tuple(axis for axis in range(len(self.form.sizes)) if axis != self.lane)
+
+    @cached_property
+    def picks(self) -> tuple[Picked, ...]:
+        """Tensors of positions, each once."""
+        dims = (dim for operand in self.operands for dim in operand.dims)
+        return tuple(dict.fromkeys(dim for dim in dims if isinstance(dim, Picked)))
+
+    def position_tensor(self, picked: Picked) -> str:
+        return f"I{self.picks.index(picked) + 1}"
+
+    def axis_name(self, axis: int) -> str:
+        return "u" if axis == self.lane else f"r{self.rows.index(axis)}"
+
+    def extent(self, axis: int) -> Expr:
+        return self.size(self.form.sizes[axis], self.axis_name(axis).upper())
+
+    def size(self, size: Size, name: str) -> Expr:
+        if isinstance(size, int):
+            return integer(size)
+        for known, value in self.sizes.items():
+            if value == size:
+                return Ref(known)
+        assert name not in self.sizes, name
+        self.sizes[name] = size
+        return Ref(name)
+
+    def shape(self, operand: int) -> tuple[Expr, ...]:
+        """The extents of a tensor."""
+        dims = enumerate(zip(self.operands[operand].dims, self.extents[operand], strict=True))
+        return tuple(
+            self.extent(dim.axis) if isinstance(dim, Free) else self.size(size, f"N{operand}_{k}")
+            for k, (dim, size) in dims
+        )
+
+    def lost(self, operand: int) -> tuple[int, ...]:
+        """Rows over which the gradient of an operand is summed after the kernel."""
+        if self.atomic(operand):
+            return ()
+        return tuple(axis for axis in self.rows if axis not in self.operands[operand].axes)
+
+    def atomic(self, operand: int) -> bool:
+        """Whether several programs add to a cell."""
+        return any(isinstance(dim, Picked) for dim in self.operands[operand].dims)
+
+    def full(self, operand: int) -> bool:
+        """Whether the terms mention every component of an operand."""
+        count = 1
+        for dim in self.operands[operand].dims:
+            count *= dim.size if isinstance(dim, Component) else 1
+        return len({term.cells[operand] for term in self.form.terms}) == count
+
+
+def kernels(name: str, form: Form, extents: Sequence[Sequence[Size]]) -> Sparse:
+    """The kernels of a form; `extents` of its tensors, the result first."""
+    space = Space(form, extents)
+    for axis in (*space.rows, space.lane):
+        space.extent(axis)
+    for operand in range(len(form.operands)):
+        space.shape(operand)
+    forward = program(form.terms)
+    seeds = {result: f"g{result}" for result in forward.results}
+    backward = gradients(forward, seeds)
+    build = _Build(name, space)
+    return Sparse(form, space, build.forward(forward), build.backward(backward))
+
+
+@dataclass(slots=True)
+class _Build:
+    name: str
+    space: Space
+
+    def forward(self, straight: Straight) -> Kernel:
+        space = self.space
+        loads = self.loads(straight.inputs, straight)
+        writes: list[Stmt] = []
+        for cell in self.cells(0):
+            index = self.index(0, cell)
+            value = Ref(straight.results[cell_name(0, cell)])
+            writes.append(
+                Atomic("Y", index, value) if space.atomic(0) else Store("Y", index, value)
+            )
+        y = Tensor("Y", *self.written(0), space.shape(0))
+        tensors = (*self.inputs(), y)
+        body = (*self.positions(), *loads, *map(_let, straight.lines), *writes)
+        return self.kernel("forward", "The form.", tensors, body, tiled=True)
+
+    def backward(self, straight: Straight) -> Kernel:
+        space = self.space
+        count = len(space.operands)
+        tensors = [*self.inputs(), Tensor("G", Role.IN, DType.COMPUTE, space.shape(0))]
+        loads = self.loads(straight.inputs, straight)
+        walked = self.long and any(not self.has_lane(k) for k in range(1, count))
+        outer: list[Stmt] = []
+        inner: list[Stmt] = []
+        before: list[Stmt] = []
+        after: list[Stmt] = []
+        carried: list[str] = []
+        for operand in range(1, count):
+            lost = tuple(Iota(space.axis_name(axis)) for axis in space.lost(operand))
+            shape = tuple(space.extent(axis) for axis in space.lost(operand))
+            role, dtype = self.written(operand)
+            dtype = DType.ACCUMULATE if lost else dtype
+            tensors.append(Tensor(f"D{operand}", role, dtype, (*shape, *space.shape(operand))))
+            for cell in self.cells(operand):
+                name = cell_name(operand, cell)
+                value: Expr = Ref(straight.results[name])
+                writes = inner
+                if not self.has_lane(operand):
+                    value = Reduce(Reduction.SUM, value, "u")
+                    if walked:
+                        before.append(Let(f"sum_{name}", real(0)))
+                        inner.append(Let(f"sum_{name}", Map("add", (Ref(f"sum_{name}"), value))))
+                        carried.append(f"sum_{name}")
+                        value, writes = Ref(f"sum_{name}"), after
+                    else:
+                        inner.append(Let(f"sum_{name}", value))
+                        value = Ref(f"sum_{name}")
+                index = (*lost, *self.index(operand, cell))
+                kind = Atomic if space.atomic(operand) else Store
+                writes.append(kind(f"D{operand}", index, value))
+        outer += self.positions()
+        lines: list[Stmt] = [*loads, *map(_let, straight.lines)]
+        body: tuple[Stmt, ...] = (*outer, *lines, *inner)
+        if walked:
+            fixed, moving = self.hoisted((*outer, *lines))
+            loop = For("u", integer(0), space.extent(space.lane), tuple(carried), (*moving, *inner))
+            body = (*fixed, *before, loop, *after)
+        return self.kernel(
+            "backward", "The gradients of its operands.", tuple(tensors), body, tiled=not walked
+        )
+
+    # --- parts ---
+    @property
+    def long(self) -> bool:
+        """Whether lanes may need several blocks."""
+        size = self.space.form.sizes[self.space.lane]
+        return not isinstance(size, int) or size > WHOLE
+
+    def has_lane(self, operand: int) -> bool:
+        return self.space.lane in self.space.operands[operand].axes
+
+    def config(self) -> Config:
+        """A lane a thread."""
+        size = self.space.form.sizes[self.space.lane]
+        block = 128
+        if isinstance(size, int) and not self.long:
+            block = max(32, 1 << (size - 1).bit_length())
+        return Config((("BU", block),), max(1, min(4, block // 32)), 1)
+
+    def kernel(
+        self, what: str, doc: str, tensors: tuple[Tensor, ...], body: tuple[Stmt, ...], tiled: bool
+    ) -> Kernel:
+        space = self.space
+        axes = [Axis(space.axis_name(a), AxisKind.GRID, space.extent(a)) for a in space.rows]
+        kind = AxisKind.LANE
+        if self.long:
+            kind = AxisKind.TILE if tiled else AxisKind.CHUNK
+        if not axes and kind is not AxisKind.TILE:
+            axes.append(Axis("one", AxisKind.GRID, integer(1)))
+        axes.append(Axis("u", kind, space.extent(space.lane), "BU"))
+        named = tuple(space.sizes)
+        made = Kernel(
+            f"{self.name}_{what}", doc, tensors, named, tuple(axes), body, (self.config(),)
+        )
+        return mask_tails(made)
+
+    def inputs(self) -> list[Tensor]:
+        space = self.space
+        out = [
+            Tensor(f"X{k}", Role.IN, DType.COMPUTE, space.shape(k))
+            for k in range(1, len(space.operands))
+        ]
+        for picked in space.picks:
+            shape = tuple(space.extent(axis) for axis in picked.axes)
+            out.append(Tensor(space.position_tensor(picked), Role.IN, DType.INT, shape))
+        return out
+
+    def written(self, operand: int) -> tuple[Role, DType]:
+        if self.space.atomic(operand):
+            return Role.ACC, DType.ACCUMULATE
+        return Role.OUT, DType.COMPUTE
+
+    def cells(self, operand: int) -> list[Cell]:
+        return sorted({term.cells[operand] for term in self.space.form.terms})
+
+    def positions(self) -> list[Let]:
+        space = self.space
+        lets = []
+        for picked in space.picks:
+            name = space.position_tensor(picked)
+            index = tuple(Iota(space.axis_name(axis)) for axis in picked.axes)
+            lets.append(Let(f"at_{name}", Cast(Load(name, index), DType.INT)))
+        return lets
+
+    def index(self, operand: int, cell: Cell) -> tuple[Expr, ...]:
+        space, numbers = self.space, iter(cell)
+        out: list[Expr] = []
+        for dim in space.operands[operand].dims:
+            match dim:
+                case Free(axis):
+                    out.append(Iota(space.axis_name(axis)))
+                case Picked():
+                    out.append(Ref(f"at_{space.position_tensor(dim)}"))
+                case Component():
+                    out.append(integer(next(numbers)))
+        return tuple(out)
+
+    def loads(self, wanted: Sequence[str], straight: Straight) -> list[Let]:
+        """The inputs that a program reads or gives back, operand by operand."""
+        needed = {*wanted, *straight.results.values()} - {line.name for line in straight.lines}
+        lets = []
+        for operand in range(len(self.space.operands)):
+            for cell in self.cells(operand):
+                name = cell_name(operand, cell) if operand else f"g{cell_name(0, cell)}"
+                if name in needed:
+                    load = Load(f"X{operand}" if operand else "G", self.index(operand, cell))
+                    lets.append(Let(name, Cast(load, DType.ACCUMULATE)))
+        return lets
+
+    def hoisted(self, lets: Sequence[Stmt]) -> tuple[list[Stmt], list[Stmt]]:
+        """What is the same for all lanes, and the rest."""
+        fixed: list[Stmt] = []
+        moving: list[Stmt] = []
+        varies: set[str] = set()
+        for let in lets:
+            assert isinstance(let, Let), let
+            if _reads_lanes(let.value, varies):
+                varies.add(let.name)
+                moving.append(let)
+            else:
+                fixed.append(let)
+        return fixed, moving
+
+
+def _reads_lanes(expr: Expr, varies: set[str]) -> bool:
+    return any(
+        node == Iota("u") or (isinstance(node, Ref) and node.name in varies) for node in walk(expr)
+    )
+
+
+def _let(line: Line) -> Let:
+    terms = [_product(term) for term in line.terms]
+    return Let(line.name, terms[0] if len(terms) == 1 else Map("add", tuple(terms)))
+
+
+def _product(term: Product) -> Expr:
+    factors: list[Expr] = [Ref(name) for name in term.factors]
+    if term.coefficient == -1:
+        factors[0] = Map("neg", (factors[0],))
+    elif term.coefficient != 1:
+        factors.insert(0, Const(term.coefficient, DType.ACCUMULATE))
+    return factors[0] if len(factors) == 1 else Map("mul", tuple(factors))

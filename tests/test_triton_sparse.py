@@ -1,0 +1,270 @@
+"""K3 without Triton: straight-line programs, kernels on numpy, what steps multiply out to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensorlang.backends.triton.evaluate import run
+from tensorlang.backends.triton.kernel_ir import Kernel, Role
+from tensorlang.backends.triton.sparse import Sparse, kernels
+from tensorlang.backends.triton.straight import Straight, cell_name, gradients, program
+from tensorlang.backends.triton.validate import problems
+from tensorlang.plan.sparse import Component, Dim, Form, Free, Operand, Picked, Term
+from tensorlang.size import Size, dynamic
+
+Array = np.ndarray[Any, Any]
+E, N, U = dynamic("e"), dynamic("n"), dynamic("u")
+SIZES = {"e": 5, "n": 3}
+
+
+def _terms(rng: np.random.Generator, shapes: list[tuple[int, ...]], count: int) -> tuple[Term, ...]:
+    found: dict[tuple[tuple[int, ...], ...], float] = {}
+    for _ in range(count):
+        cells = tuple(tuple(int(rng.integers(size)) for size in shape) for shape in shapes)
+        found[cells] = float(rng.choice([1.0, -1.0, 0.25, rng.standard_normal()]))
+    return tuple(Term(c, cells) for cells, c in sorted(found.items()))
+
+
+# --- programs ------------------------------------------------------------------------------------
+def _executed(straight: Straight, values: Mapping[str, float]) -> dict[str, float]:
+    known = dict(values)
+    for line in straight.lines:
+        assert line.name not in known
+        known[line.name] = sum(
+            term.coefficient * math.prod(known[f] for f in term.factors) for term in line.terms
+        )
+    return {name: known[value] for name, value in straight.results.items()}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_program_and_its_gradients(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shapes = [tuple(rng.integers(1, 5, rng.integers(1, 3))) for _ in range(count + 1)]
+    terms = _terms(rng, shapes, 12)
+    values = {
+        cell_name(k, cell): float(rng.standard_normal())
+        for term in terms
+        for k, cell in enumerate(term.cells)
+    }
+    inputs = {name: x for name, x in values.items() if name.startswith("x")}
+    seeds = {name: x for name, x in values.items() if name.startswith("y")}
+    forward = program(terms)
+    want: dict[str, float] = {}
+    slopes: dict[str, float] = {}
+    for term in terms:
+        names = [cell_name(k, cell) for k, cell in enumerate(term.cells)]
+        factors = [values[name] for name in names]
+        product = term.coefficient * math.prod(factors[1:])
+        want[names[0]] = want.get(names[0], 0.0) + product
+        for k in range(1, len(names)):
+            rest = term.coefficient * math.prod(factors[:k] + factors[k + 1 :])
+            slopes[names[k]] = slopes.get(names[k], 0.0) + rest
+    assert _executed(forward, inputs) == pytest.approx(want)
+    backward = gradients(forward, {name: f"g{name}" for name in want})
+    given = {**inputs, **{f"g{name}": x for name, x in seeds.items()}}
+    assert _executed(backward, given) == pytest.approx(slopes)
+    assert backward.operations <= 4 * forward.operations
+
+
+def test_products_are_shared() -> None:
+    """x0 y0 is formed once for three results."""
+    terms = tuple(Term(2.0, ((k,), (0,), (0,))) for k in range(3))
+    assert program(terms).operations < 3 * 2
+
+
+# --- kernels on numpy ----------------------------------------------------------------------------
+CASES: dict[str, tuple[tuple[Size, ...], list[tuple[Dim, ...]]]] = {
+    "per sample": (
+        (E, 7),
+        [
+            (Free(0), Free(1), Component(3)),
+            (Free(0), Free(1), Component(2)),
+            (Free(0), Component(4)),
+            (Free(0), Component(5), Free(1)),
+        ],
+    ),
+    "many lanes": (
+        (E, 300),
+        [
+            (Free(0), Free(1), Component(3)),
+            (Free(0), Free(1), Component(2)),
+            (Free(0), Component(4)),
+        ],
+    ),
+    "lanes of a call": (
+        (E, U),
+        [(Free(0), Component(3), Free(1)), (Free(0), Component(2), Free(1)), (Component(4),)],
+    ),
+    "shared weights": (
+        (E, 8),
+        [
+            (Free(0), Free(1), Component(3)),
+            (Free(0), Free(1), Component(2)),
+            (Component(4), Free(1)),
+            (Component(2),),
+        ],
+    ),
+    "edges": (
+        (E, 9),
+        [
+            (Picked(9, (0,)), Free(1), Component(3)),
+            (Picked(8, (0,)), Component(2), Free(1)),
+            (Free(0), Component(4)),
+            (Free(0), Component(2), Free(1)),
+        ],
+    ),
+    "both ends": (
+        (E, 8),
+        [
+            (Picked(9, (0,)), Free(1), Component(3)),
+            (Picked(8, (0,)), Free(1), Component(2)),
+            (Picked(9, (0,)), Free(1), Component(2)),
+        ],
+    ),
+    "no copies": (
+        (E,),
+        [(Free(0), Component(3)), (Free(0), Component(3)), (Free(0), Component(3))],
+    ),
+    "two rows": (
+        (E, N, 8),
+        [
+            (Free(1), Free(0), Free(2), Component(2)),
+            (Free(0), Free(2), Component(2)),
+            (Free(1), Component(3)),
+        ],
+    ),
+    "one copy": (
+        (E, 1),
+        [
+            (Free(0), Free(1), Component(2)),
+            (Free(0), Free(1), Component(2)),
+            (Free(0), Component(2)),
+        ],
+    ),
+}
+
+
+def _made(name: str, seed: int) -> tuple[Sparse, Form, dict[int, tuple[Size, ...]]]:
+    sizes, dims = CASES[name]
+    rng = np.random.default_rng(seed)
+    shapes = [tuple(d.size for d in each if isinstance(d, Component)) for each in dims]
+    operands = tuple(Operand(k, each) for k, each in enumerate(dims))
+    form = Form(sizes, operands, _terms(rng, shapes, 14))
+    extents = {
+        k: tuple(
+            sizes[d.axis] if isinstance(d, Free) else N if isinstance(d, Picked) else d.size
+            for d in each
+        )
+        for k, each in enumerate(dims)
+    }
+    return kernels("k", form, list(extents.values())), form, extents
+
+
+def _number(size: Size, sizes: Mapping[str, int]) -> int:
+    return size if isinstance(size, int) else sizes[str(size)]
+
+
+def _scattered(form: Form, arrays: Mapping[int, Array], wanted: int, sizes: Mapping[str, int],
+               shape: tuple[int, ...]) -> Array:  # fmt: skip
+    """The sum of all terms with respect to one operand, cell by cell."""
+    out = np.zeros(shape)
+    for point in np.ndindex(*(_number(size, sizes) for size in form.sizes)):
+        for term in form.terms:
+            value = term.coefficient
+            for k, operand in enumerate(form.operands):
+                numbers = iter(term.cells[k])
+                at = tuple(
+                    point[d.axis]
+                    if isinstance(d, Free)
+                    else int(arrays[d.slot][tuple(point[a] for a in d.axes)])
+                    if isinstance(d, Picked)
+                    else next(numbers)
+                    for d in operand.dims
+                )
+                if k == wanted:
+                    place = at
+                else:
+                    value *= arrays[k][at]
+            out[place] += value
+    return out
+
+
+@pytest.mark.parametrize("edges", [5, 1, 0])
+@pytest.mark.parametrize("name", CASES)
+def test_kernels_on_numpy(name: str, edges: int) -> None:
+    made, form, extents = _made(name, edges)
+    sizes = {"e": edges, "n": 3, "u": 133}
+    rng = np.random.default_rng(1)
+    arrays: dict[int, Array] = {
+        k: rng.standard_normal(tuple(_number(size, sizes) for size in shape))
+        for k, shape in extents.items()
+    }
+    arrays |= {9: rng.integers(0, 3, edges), 8: rng.integers(0, 3, edges)}
+    given = {n: _number(size, sizes) for n, size in made.space.sizes.items()}
+    tensors = {f"X{k}": arrays[k] for k in extents if k}
+    tensors |= {made.space.position_tensor(p): arrays[p.slot] for p in made.space.picks}
+    got = _run(made.forward, {**tensors}, given)["Y"]
+    want = _scattered(form, arrays, 0, sizes, arrays[0].shape)
+    mentioned = _mentioned(form, 0, arrays[0].shape)
+    np.testing.assert_allclose(np.where(mentioned, got, 0), want, atol=1e-12)
+    found = _run(made.backward, {**tensors, "G": arrays[0]}, given)
+    for k in extents:
+        if k:
+            lost = len(made.space.lost(k))
+            got = found[f"D{k}"].sum(tuple(range(lost)))
+            want = _scattered(form, arrays, k, sizes, arrays[k].shape)
+            got = np.where(_mentioned(form, k, arrays[k].shape), got, 0)
+            np.testing.assert_allclose(got, want, atol=1e-11)
+
+
+def _mentioned(form: Form, operand: int, shape: tuple[int, ...]) -> Array:
+    """Cells whose components some term has; a kernel writes no others."""
+    out = np.zeros(shape, bool)
+    for term in form.terms:
+        numbers = iter(term.cells[operand])
+        dims = form.operands[operand].dims
+        out[tuple(next(numbers) if isinstance(d, Component) else slice(None) for d in dims)] = True
+    return out
+
+
+def _run(kernel: Kernel, tensors: dict[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
+    from tensorlang.backends.triton.evaluate import scalar
+
+    config = kernel.configs[0]
+    for tensor in kernel.tensors:
+        if tensor.role is not Role.IN:
+            shape = tuple(scalar(kernel, extent, sizes, config) for extent in tensor.extents)
+            tensors[tensor.name] = np.zeros(shape)
+    run(kernel, tensors, sizes)
+    return tensors
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernels_obey_the_rules(name: str) -> None:
+    made, _, _ = _made(name, 0)
+    assert problems(made.forward) == []
+    assert problems(made.backward) == []
+
+
+def test_a_store_that_several_programs_make_is_refused() -> None:
+    from dataclasses import replace
+
+    from tensorlang.backends.triton.kernel_ir import Atomic, DType, Store
+
+    made, _, _ = _made("edges", 0)
+    kernel = made.forward
+    body = tuple(
+        Store(s.tensor, s.index, s.value, s.pred) if isinstance(s, Atomic) else s
+        for s in kernel.body
+    )
+    tensors = tuple(
+        replace(t, role=Role.OUT, dtype=DType.COMPUTE) if t.name == "Y" else t
+        for t in kernel.tensors
+    )
+    assert any(p.startswith("3:") for p in problems(replace(kernel, body=body, tensors=tensors)))
