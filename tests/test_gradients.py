@@ -221,3 +221,184 @@ def test_what_is_compiled_has_that_meaning(name: str) -> None:
         for g, w in zip(got, want, strict=True):
             scale = max(1.0, float(np.abs(w).max(initial=0)))
             np.testing.assert_allclose(g.resolve_conj().numpy(), w, rtol=1e-8, atol=1e-9 * scale)
+
+
+# --- what depends on what -------------------------------------------------------------------------
+NAMES = """
+layer L():
+    input X[n], Z[n]
+    A[n] = 2 * X
+    B[n] = 2 * X
+    C[n] = A * B
+    T[n = n'] += A[n'] * X[n']
+    S[n] = exp(A)
+    output ByA[n] = grad[A](C)
+    output ByB[n] = grad[B](C + A)
+    output ByX[n] = grad[X](C)
+    output Self[n] = grad[A](A)
+    output Through[n] = grad[A](T * S)
+    output Mixed[n] = grad[X](sum[n](grad[A](C) * Z))
+    output Bound[n] = grad[S](sum[n](grad[A](S) * Z))
+"""
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_what_depends_on_a_tensor_depends_on_its_name(n: int) -> None:
+    layer = loaded(NAMES).L().double()
+    x, z = np.random.default_rng(0).standard_normal((2, n))
+    got = [reference(layer)(x, z), [y.numpy() for y in layer(*map(torch.as_tensor, (x, z)))]]
+    e = np.exp(2 * x)
+    want = [2 * x, 2 * x, 8 * x, np.ones(n), x * e + 2 * x * x * e, 2 * z, np.zeros(n)]
+    for values in got:
+        for value, expected in zip(values, want, strict=True):
+            np.testing.assert_allclose(value, expected, rtol=1e-12)
+
+
+NET = """
+layer Linear(i, o):
+    input  X[..., i]
+    param  W[o, i] ~ kaiming as lowrank(rank = 2)
+    param  b[o] ~ zeros
+    const  shift[o] = [0.5] if false else 0
+    output Y[..., o] = W[o, i] * X[..., i] + b
+
+layer Block(d):
+    input  X[..., d]
+    sub    f = Linear(d, d)
+    output Y[..., d] = X + tanh(f[i = d', o = d](X[..., d']))
+
+layer Pair(w):
+    input  X[m, w], Z[w]
+    param  s[w] ~ ones
+    output P[m] = sum[w](s * X^2 * Z)
+    output Q[w] = mean[m](X)
+
+layer Net(d, w, depth):
+    input  R[..., d]
+    sub    first = Linear(d, w)
+    sub    blocks[depth] = Block(w)
+    param  v[w] ~ normal
+    H[..., w] = blocks[d = w](tanh(first[i = d, o = w](R)))
+    output E[...] = v[w] * H[..., w]
+
+layer Force(depth = 2):
+    input  R[b, n, x], V[b, n, x], Z[x]
+    dim    x = 3
+    sub    net = Net(3, 5, depth)
+    sub    pair = Pair(3)
+    E[b, n] = net[d = x](R)
+    P[n], Q[x] = pair[m = n, w = x](at[b = 0 else 0](R), Z)
+    G[b, n, x] = grad[R](E) + grad[R](P) * Q
+    output F[b, n, x] = -G
+    output H[b, n, x] = grad[R](G * V)
+    output U[b, n] = E + net[d = x](2 * R)
+
+layer Energy(depth = 2):
+    input  R[b, n, x], V[b, n, x], Z[x]
+    dim    x = 3
+    sub    net = Net(3, 5, depth)
+    sub    pair = Pair(3)
+    output E[b, n] = net[d = x](R)
+    P[n], Q[x] = pair[m = n, w = x](at[b = 0 else 0](R), Z)
+    output P2[n] = P
+    output Q2[x] = Q
+    output U[b, n] = E + net[d = x](2 * R)
+"""
+NET = NET.replace("    const  shift[o] = [0.5] if false else 0\n", "")
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_derivatives_pass_through_sub_layers(depth: int) -> None:
+    spec = loaded(NET)
+    torch.manual_seed(0)
+    force, energy = spec.Force(depth=depth).double(), spec.Energy(depth=depth).double()
+    assert dict(force.state_dict()).keys() == dict(energy.state_dict()).keys()
+    force.load_state_dict(energy.state_dict())
+    for b, n in ((2, 3), (1, 1), (0, 2), (3, 0)):
+        r, v = torch.randn(2, b, n, 3, dtype=torch.float64)
+        z = torch.randn(3, dtype=torch.float64)
+        want = reference(force)(r, v, z)
+        got = force(r, v, z)
+        r = r.requires_grad_()
+        e, p, q, u = energy(r, v, z)
+        g = torch.autograd.grad(e.sum(), r, create_graph=True)[0]
+        if b:
+            g = g + torch.autograd.grad(p.sum(), r, create_graph=True)[0] * q
+        h = torch.autograd.grad((g * v).sum(), r)[0]
+        for k, value in enumerate((-g, h, u)):
+            np.testing.assert_allclose(got[k].detach(), value.detach(), rtol=1e-9, atol=1e-11)
+            np.testing.assert_allclose(want[k], value.detach(), rtol=1e-9, atol=1e-11)
+
+
+def test_a_loss_on_forces_trains() -> None:
+    """One outer backward reaches the params of the sub-layer that the force comes from."""
+    spec = loaded(NET)
+    torch.manual_seed(0)
+    force, energy = spec.Force().double(), spec.Energy().double()
+    force.load_state_dict(energy.state_dict())
+    r, v = torch.randn(2, 2, 3, 3, dtype=torch.float64)
+    z = torch.randn(3, dtype=torch.float64)
+    (force(r, v, z)[0] ** 2).sum().backward()
+    r = r.requires_grad_()
+    e, p, q, _ = energy(r, v, z)
+    g = torch.autograd.grad(e.sum(), r, create_graph=True)[0]
+    g = g + torch.autograd.grad(p.sum(), r, create_graph=True)[0] * q
+    (g**2).sum().backward()
+    for (name, mine), (_, theirs) in zip(
+        force.named_parameters(), energy.named_parameters(), strict=True
+    ):
+        if theirs.grad is None or not theirs.grad.any():
+            assert mine.grad is None or not mine.grad.any(), name
+        else:
+            torch.testing.assert_close(mine.grad, theirs.grad, msg=name)
+
+
+DROPS = """
+layer Inner(d):
+    input  X[..., d]
+    param  W[d] ~ ones
+    output Y[..., d] = dropout(X * W, 0.5)
+
+layer L(d = 40):
+    input  X[n, d]
+    sub    f[2] = Inner(d)
+    sub    g = Inner(d)
+    A[n, d] = f(X)
+    output B[n, d] = g(A) * dropout(X, 0.25)
+    output G[n, d] = grad[A](B)
+    output H[n, d] = grad[X](B)
+    output M[n, d] = A
+"""
+
+
+def test_a_value_and_its_derivatives_are_drawn_once() -> None:
+    layer = loaded(DROPS).L().double().train()
+    x = torch.rand(50, 40, dtype=torch.float64) + 0.5
+    b, g, h, a = layer(x)
+    kept = a != 0
+    assert 0.2 < kept.double().mean() < 0.3 and set(torch.unique(a / x).tolist()) == {0.0, 4.0}
+    torch.testing.assert_close(b, g * a)  # B is linear in A
+    torch.testing.assert_close(h * x, 2 * b)  # and of degree 2 in X
+
+
+def test_no_call_is_written_out_without_need() -> None:
+    text = """
+layer F():
+    input X[..., d]
+    output Y[..., d] = X^2
+
+layer L():
+    input X[n, d]
+    sub f = F()
+    E[n, d] = f(X)
+    output G[n, d] = f(grad[X](X^3))
+    output K[n, d] = grad[E](E^2)
+"""
+    layer = loaded(text).L().double()
+    x = torch.randn(3, 2, dtype=torch.float64)
+    calls: list[Any] = []
+    layer.f.register_forward_hook(lambda *given: calls.append(given))
+    g, k = layer(x)
+    assert len(calls) == 2
+    torch.testing.assert_close(g, 9 * x**4)
+    torch.testing.assert_close(k, 2 * x**2)

@@ -71,10 +71,17 @@ def is_attribute(name: str) -> bool:
 
 
 def attribute(name: str, owner: str = "self") -> str:
-    """An expression for an attribute whatever its name; a dotted one is an attribute of another."""
+    """An expression for an attribute whatever its name; a dotted one is an attribute of another.
+
+    A number with more behind it is a stage of a stack.
+    """
     holder, _, last = name.rpartition(".")
     if holder:
-        owner, name = attribute(holder, owner), last
+        above, _, stage = holder.rpartition(".")
+        if above and stage.isdigit():
+            owner, name = f"{attribute(above, owner)}[{stage}]", last
+        else:
+            owner, name = attribute(holder, owner), last
     return f"{owner}.{name}" if is_attribute(name) else f"getattr({owner}, {quoted(name)})"
 
 

@@ -336,9 +336,11 @@ class _Printer:
             return list(args)
         if function in ("div", "floordiv", "mod") and args[1].text.lstrip("-")[0] in "123456789":
             return list(args)
+        if function == "dropout":  # whose rate is a Python number
+            return [self._drawn(args[0]), *args[1:]]
         return (
             [self._lifted(args[0]), *args[1:]]
-            if function in _OPERATORS or function == "dropout"  # whose rate is a Python number
+            if function in _OPERATORS
             else [self._lifted(arg) for arg in args]
         )
 
@@ -387,6 +389,12 @@ class _Printer:
             else:
                 out.append(self._lifted(arg, dtype))
         return out
+
+    def _drawn(self, code: Code) -> Code:
+        """What is drawn for each cell; a number alone is for each of the node's."""
+        if code.tensor or not isinstance(self.root, App) or self.root.function != "dropout":
+            return self._lifted(code)
+        return Code(self._full(code).text, PRIMARY, frozenset(self.axes), code.dtype)
 
     def _lifted(self, code: Code, dtype: Dtype | None = None) -> Code:
         """A Python number as a tensor without axes."""

@@ -100,6 +100,7 @@ class Expressions:
         self.finite: set[str] = set()
         self.partial = Partial()
         self.spans: tuple[Span, ...] = ()
+        self.masks = False  # what is drawn at random is a tensor, for derivatives to read
 
     def node(self, expr: Expr, indices: Sequence[Index], guards: Guards = ()) -> ir.NodeId:
         """The tensor of an expression over these indices, which are all that are free in it."""
@@ -159,6 +160,8 @@ class Expressions:
                     self.scalar(then, frame.under(condition)),
                     self.scalar(otherwise, frame.under(negation(condition))),
                 ]
+            case "dropout", (value, rate) if self.masks:
+                return self._masked(value, rate, expr, frame)
             case "and" | "or", _:
                 args, inside = [], frame
                 for arg in expr.args:
@@ -173,6 +176,17 @@ class Expressions:
             case _:
                 args = [self.scalar(arg, frame) for arg in expr.args]
         return ir.App(expr.function, tuple(args), expr.dtype, expr.site)
+
+    def _masked(self, value: Expr, rate: Expr, expr: Apply, frame: Frame) -> ir.Scalar:
+        """A value times a mask that is a tensor: the value's derivatives read the same."""
+        axes = frame.ordered(free_indices(value))
+        parts = (ir.Lit(1.0, Dtype.REAL), self.scalar(rate, Frame({}, ())))
+        drawn = ir.App("dropout", parts, Dtype.REAL, expr.site)
+        node = self._add(ir.Pointwise(drawn), (), _sizes(axes), len(axes), Dtype.REAL)
+        mask: ir.Scalar = frame.arg(_at(node, axes, frame))
+        if expr.dtype is Dtype.COMPLEX:
+            mask = ir.App("to_complex", (mask,), expr.dtype)
+        return ir.App("mul", (self.scalar(value, frame), mask), expr.dtype)
 
     def _guarded(self, arg: Expr, frame: Frame, total: bool) -> ir.Scalar:
         """An argument, or what is in every domain where it is not needed."""

@@ -58,6 +58,7 @@ class _Statements:
         self.graph = Graph(program)
         self.expressions = Expressions(self.graph)
         self.tensors = self.expressions.tensors
+        self.expressions.masks = any(isinstance(s, Gradient) for s in program.body)
         self.constants: dict[str, Any] = {}
         self.stand_ins = 0
         for position, declared in enumerate(program.inputs):
