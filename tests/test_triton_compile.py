@@ -22,7 +22,7 @@ pytest.importorskip("triton")
 
 OTHERS = [pytest.param(arch, marks=pytest.mark.targets) for arch in ("sm_80", "gfx942")]
 SPECS = sorted(path.stem for path in EXAMPLES.glob("*.tl"))
-PLAIN = {"conv2d", "embedding", "equivariant", "linear", "tensorised"}
+PLAIN = {"conv2d", "embedding", "linear", "tensorised"}
 
 
 @pytest.fixture(autouse=True)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tensorlang.backends.triton.evaluate import run
-from tensorlang.backends.triton.kernel_ir import Kernel, Role
+import tensorlang as tl
+from tensorlang.backends.triton.evaluate import run, scalar
+from tensorlang.backends.triton.kernel_ir import Atomic, DType, Kernel, Role, Store
 from tensorlang.backends.triton.sparse import Sparse, kernels
 from tensorlang.backends.triton.straight import Straight, cell_name, gradients, program
 from tensorlang.backends.triton.validate import problems
 from tensorlang.plan.sparse import Component, Dim, Form, Free, Operand, Picked, Term
 from tensorlang.size import Size, dynamic
+from tests.example_cases import EXAMPLES
+from tests.interpreted_forms import CHECKS
 
 Array = np.ndarray[Any, Any]
 E, N, U = dynamic("e"), dynamic("n"), dynamic("u")
-SIZES = {"e": 5, "n": 3}
 
 
 def _terms(rng: np.random.Generator, shapes: list[tuple[int, ...]], count: int) -> tuple[Term, ...]:
@@ -234,8 +242,6 @@ def _mentioned(form: Form, operand: int, shape: tuple[int, ...]) -> Array:
 
 
 def _run(kernel: Kernel, tensors: dict[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
-    from tensorlang.backends.triton.evaluate import scalar
-
     config = kernel.configs[0]
     for tensor in kernel.tensors:
         if tensor.role is not Role.IN:
@@ -253,10 +259,6 @@ def test_kernels_obey_the_rules(name: str) -> None:
 
 
 def test_a_store_that_several_programs_make_is_refused() -> None:
-    from dataclasses import replace
-
-    from tensorlang.backends.triton.kernel_ir import Atomic, DType, Store
-
     made, _, _ = _made("edges", 0)
     kernel = made.forward
     body = tuple(
@@ -268,3 +270,105 @@ def test_a_store_that_several_programs_make_is_refused() -> None:
         for t in kernel.tensors
     )
     assert any(p.startswith("3:") for p in problems(replace(kernel, body=body, tensors=tensors)))
+
+
+# --- what the planner takes ----------------------------------------------------------------------
+def _regions(text: str, tmp_path: Path, **options: Any) -> list[tuple[str, int]]:
+    """(backend, steps) of every region of a layer, in order."""
+    path = tmp_path / "spec.tl"
+    path.write_text(text)
+    (unit,) = tl.compile(path, target="triton", **options).units
+    return [(r.backend, len(r.regimes[0].steps)) for r in unit.plans[""].regions]
+
+
+CONVOLUTION = """
+layer Convolution(u = 8):
+    dim    i = irreps(2), j = irreps(2), xyz = 3, h = 16
+    input  X[n, u, i], R[e, xyz], D[e, h], src[e]: int, dst[e]: int
+    param  A[h, p, u] ~ normal(0.0, 1.0)
+    const  C[p, i, j, i'] = cg_paths(p, i, j, i')
+    W[e, p, u] = silu(D[e, h] * A[h, p, u])
+    Y[e, j] = spherical_harmonics[xyz -> j](R)
+    output Z[n = dst[e], u, i'] += C[p, i, j, i'] * W[e, p, u] * X[src[e], u, i] * Y[e, j]
+"""
+
+
+def test_a_convolution_over_edges_is_one_kernel(tmp_path: Path) -> None:
+    """What makes the weights stays with torch: sums over an index that no constant has."""
+    found = _regions(CONVOLUTION, tmp_path)
+    assert [backend for backend, _ in found].count("K3") == 1
+    assert found[-1][0] == "K3"
+
+
+@pytest.mark.parametrize("without", ["blocks", "tables", "flatten", "partitions", "selections"])
+def test_recognition_does_not_depend_on_rewrites(without: str, tmp_path: Path) -> None:
+    found = _regions(CONVOLUTION, tmp_path, without=[without])
+    assert [backend for backend, _ in found].count("K3") == 1
+
+
+PLAIN = {
+    "a product of matrices": """
+layer L(k = 8):
+    input X[b, k], Y[b, k, c]
+    output Z[b, c] = X[b, k] * Y[b, k, c]
+""",
+    "a dense constant": """
+layer L(k = 8, m = 6):
+    input X[b, k], Y[b, m]
+    const H[k, m] = [[3, 1, 2, 4, 1, 2], [1, 5, 2, 1, 1, 2], [1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1],
+                     [2, 7, 1, 8, 2, 8], [3, 1, 4, 1, 5, 9], [1, 6, 1, 8, 3, 3], [2, 2, 3, 6, 6, 7]]
+    output Z[b] = X[b, k] * H[k, m] * Y[b, m]
+""",
+    "a linear map": """
+layer L(u = 8):
+    dim   i = irreps(1)
+    input X[b, u, i]
+    const C[p, i, i', i''] = cg_paths(p, i, i', i'')
+    output Z[b, u, p, i'', i'] = C[p, i, i', i''] * X[b, u, i]
+""",
+    "a largest landing": """
+layer L(x = 3):
+    input A[e, x], B[e, x], dst[e]: int, M[n, x]
+    output Z[n = dst[e], x] max= A[e, x] * B[e, x]
+""",
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_is_left_to_others(name: str, tmp_path: Path) -> None:
+    assert "K3" not in {backend for backend, _ in _regions(PLAIN[name], tmp_path)}
+
+
+def test_a_value_that_others_read_is_an_operand(tmp_path: Path) -> None:
+    text = """
+layer L(u = 8):
+    dim   i = irreps(1), j = irreps(1)
+    input X[b, u, i], Y[b, j], W[b, p, u]
+    const C[p, i, j, i'] = cg_paths(p, i, j, i')
+    output V[b, u, i] = tanh(X[b, u, i])
+    output Z[b, u, i'] = C[p, i, j, i'] * W[b, p, u] * V[b, u, i] * Y[b, j]
+"""
+    assert [backend for backend, _ in _regions(text, tmp_path)].count("K3") == 1
+
+
+# --- in the interpreter --------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def results() -> Mapping[str, str | None]:
+    """What every check said: triton reads TRITON_INTERPRET when it is imported."""
+    pytest.importorskip("triton")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.interpreted_forms"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        cwd=EXAMPLES.parent,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: Mapping[str, str | None] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_in_the_interpreter(name: str, results: Mapping[str, str | None]) -> None:
+    if results[name] is not None:
+        pytest.fail(results[name], pytrace=False)

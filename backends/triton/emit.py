@@ -8,9 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from tensorlang.backends import torch as torch_target
-from tensorlang.backends.triton import attention_region, row_region, third_region
+from tensorlang.backends.triton import (
+    attention_region,
+    row_region,
+    sparse_region,
+    third_region,
+)
 from tensorlang.backends.triton.kernel_ir import Kernel
 from tensorlang.backends.triton.printed import HEAD, IMPORTS, LAUNCH
+from tensorlang.backends.triton.printed_forms import MULTILINEAR
 from tensorlang.backends.triton.region import Printed
 from tensorlang.backends.triton.text import to_text
 from tensorlang.backends.triton.validate import validate
@@ -45,6 +51,7 @@ class _Family(Protocol):
 FAMILIES: dict[str, tuple[str, _Family]] = {
     "K1": ("attention", attention_region.printed),
     "K2": ("pairs", third_region.printed),
+    "K3": ("form", sparse_region.printed),
     "K5": ("rows", row_region.printed),
 }
 """By backend of a region: the word that its kernels are named by, and what prints them."""
@@ -107,7 +114,9 @@ class _Kernels:
         digest = hashlib.sha256((self.header + bodies).encode()).hexdigest()[:16]
         table = "\n".join(["KERNELS = {", *_table(self.made.values()), "}"])
         namespace = f'_NAMESPACE = "tensorlang_{digest}"'
-        return f"{HEAD}\n{namespace}\n\n\n{LAUNCH}\n\n{bodies}\n\n\n{table}\n"
+        multilinear = any(p.name.startswith("_form_") for p in self.made.values())
+        launch = f"{LAUNCH}\n\n{MULTILINEAR}" if multilinear else LAUNCH
+        return f"{HEAD}\n{namespace}\n\n\n{launch}\n\n{bodies}\n\n\n{table}\n"
 
 
 def _is_taken(name: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tensorlang.dtype import Dtype
+from tensorlang.ir.nodes import Node
 from tensorlang.options import Options
 from tensorlang.plan.cost import made, used
 from tensorlang.plan.plan import AnyStep, Slot, Step
@@ -58,6 +59,8 @@ class Layer:
     shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]]
     needed: frozenset[Slot]
     options: Options
+    leaves: Mapping[Slot, Node] = field(default_factory=dict)
+    """The nodes of inputs, params and consts."""
     maker: dict[Slot, int] = field(default_factory=dict)
     readers: dict[Slot, list[int]] = field(default_factory=dict)
     sources: list[list[int]] = field(default_factory=list)

@@ -17,6 +17,7 @@ from tensorlang.plan.cost import at, cost, flops, held_bytes, made, used
 from tensorlang.plan.family import Family, Group, Layer, Members
 from tensorlang.plan.fuse_attention import AttentionFamily
 from tensorlang.plan.fuse_rows import RowFamily
+from tensorlang.plan.fuse_sparse import SparseFamily
 from tensorlang.plan.fuse_third import ThirdFamily
 from tensorlang.plan.plan import (
     AnyStep,
@@ -33,7 +34,12 @@ from tensorlang.plan.slots import typed_shapes
 from tensorlang.size import Size
 from tensorlang.source import Span
 
-FAMILIES: tuple[Family, ...] = (ThirdFamily(), AttentionFamily(), RowFamily())
+FAMILIES: tuple[Family, ...] = (
+    ThirdFamily(),
+    AttentionFamily(),
+    SparseFamily(),
+    RowFamily(),
+)
 """The special before the general: a family takes what those before it left."""
 
 
@@ -64,7 +70,7 @@ def _split(
         point = middle(dynamic, options)
         regime = min(every, key=lambda r: (at(r.cost.flops, point), at(r.cost.bytes, point)))
     needed = frozenset((*region.outputs, *plan.outputs, *later))
-    layer = Layer(regime.steps, shapes, needed, options)
+    layer = Layer(regime.steps, shapes, needed, options, plan.leaves)
     units = _units(layer)
     if all(unit.backend == "torch" for unit in units):
         reasons = "; ".join(dict.fromkeys(unit.group.reason for unit in units))
