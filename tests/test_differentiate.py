@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
 import pytest
 
-from tests.differentiating import check
+from tensorlang.differentiate import gradient
+from tensorlang.ir.graph import Graph
+from tensorlang.ir.nodes import NodeId
+from tests.differentiating import (
+    Array,
+    Given,
+    along,
+    check,
+    directions,
+    leaves,
+    moved,
+    nodes_at,
+    slope,
+)
 from tests.rewriting import drawn, layer
 
 SMALL = {"b": 2, "n": 5, "m": 3, "t": 7, "i": 4, "j": 3}
@@ -211,3 +227,71 @@ def test_gradients_and_their_gradients(name: str) -> None:
     for sizes in (SMALL, ONES):
         graph = layer(CASES[name])
         check(graph, drawn(graph.program, sizes))
+
+
+SUMS = {
+    "counts": """
+        input X[n]
+        E[n] = X ^ 2
+        output Y[n] = sum[n](E) * 2 + E
+    """,
+    "counts of windows": """
+        input X[n], a[i], t
+        output Y[n, i] = X[n - 1 else 0] + 3 * t + a
+    """,
+    "products": """
+        input X[n, i], V[j]
+        output Y[n, j] = X[n, i] * X[n, i] * V
+    """,
+    "choices": """
+        input X[n], t, Z[m]
+        output Y[n, m] = (t * t if X > 0 else X) + 0 * Z
+    """,
+    "one cell": """
+        input X[n], Z[m]
+        output Y[n, m] = X[0 else 0] * Z + X
+    """,
+    "softmax": """
+        input X[n, i]
+        output Y[n, i] = softmax[i](X) * i + log_softmax[n](X) * n
+    """,
+    "extremes": """
+        input X[n, i]
+        output Y[n] = max[i](X * X) + min[i](X) + prod[i](X) + logsumexp[i](X)
+    """,
+    "scans": """
+        input X[n]
+        output Y[n] = cumsum[n](X * X) + cumprod[n](X)
+    """,
+    "landing": """
+        input X[t], dst[t]: int, Z[n]
+        A[n = wrap(dst[t])] += X * X
+        B[n = wrap(dst[t])] max= X
+        output Y[n] = A + B + Z
+    """,
+}
+
+
+def total(
+    graph: Graph, node: NodeId, given: Given, towards: dict[NodeId, Array], step: float
+) -> float:
+    """The sum of a node's cells a step along a direction."""
+    (found,) = nodes_at(graph, [node], *moved(graph, given, towards, step))
+    return float(np.sum(found))
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_gradients_of_sums(name: str) -> None:
+    """The cotangent is 1, which is no tensor."""
+    for sizes in (SMALL, ONES):
+        graph = layer(SUMS[name])
+        given = drawn(graph.program, sizes)
+        towards = directions(graph, given)
+        value = graph.outputs[0]
+        for _ in range(2):
+            grads = {leaf: gradient(graph, value, leaf) for leaf in leaves(graph)}
+            ours = along(graph, grads, given, towards)
+
+            theirs = slope(functools.partial(total, graph, value, given, towards))
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+            value = grads[leaves(graph)[0]]

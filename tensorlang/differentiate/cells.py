@@ -15,7 +15,7 @@ import numpy as np
 from tensorlang import registry
 from tensorlang.dtype import Dtype
 from tensorlang.ir.graph import Graph
-from tensorlang.ir.nodes import App, Arg, Iota, Lit, Read, Scalar, SizeOf
+from tensorlang.ir.nodes import App, Arg, Iota, Lit, Pointwise, Read, Scalar, SizeOf
 from tensorlang.ir.reads import substitute
 from tensorlang.library.signature import promoted
 
@@ -35,6 +35,18 @@ def number(value: bool | int | float | complex, dtype: Dtype) -> Lit:
     return Lit(_TYPES[dtype](value), dtype)  # type: ignore[arg-type]
 
 
+def known(graph: Graph, read: Read) -> Lit | None:
+    """The number that a read is everywhere, as the first cotangent is 1."""
+    op = graph.node(read.node).op
+    if (
+        isinstance(op, Pointwise)
+        and isinstance(op.expr, Lit)
+        and read.fill in (None, op.expr.value)
+    ):
+        return op.expr
+    return None
+
+
 class Cells:
     """Reads in order of first use; scalars over them."""
 
@@ -43,7 +55,11 @@ class Cells:
         self.reads: list[Read] = list(reads)
         self._position = {read: k for k, read in reversed(list(enumerate(self.reads)))}
 
-    def read(self, read: Read) -> Arg:
+    def read(self, read: Read) -> Scalar:
+        """A read as an argument; that of a tensor which is one number is the number."""
+        value = known(self.graph, read)
+        if value is not None:
+            return value
         if read not in self._position:
             self._position[read] = len(self.reads)
             self.reads.append(read)

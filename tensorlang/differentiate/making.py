@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tensorlang.check.program import ScatterOp
-from tensorlang.differentiate.cells import Cells, number
+from tensorlang.differentiate.cells import Cells, known, number
 from tensorlang.dtype import Dtype
 from tensorlang.ir.graph import Graph
 from tensorlang.ir.nodes import (
@@ -155,6 +155,7 @@ class Maker:
         dtype: Dtype,
     ) -> Read:
         """The sum of a product over all labels but `out`, as a read at those that it has."""
+        factors, coefficient = self._without_numbers(factors, coefficient, out, sizes, dtype)
         used = dict.fromkeys(label for factor in factors for label in read_indices(factor))
         bound = [label for label in used if label not in out]
         if not bound and len(factors) == 1 and coefficient == 1:
@@ -165,6 +166,40 @@ class Maker:
         extents = [sizes[label] for label in local]
         node = self.add(Contract(coefficient), reads, extents, len(axes), dtype)
         return Read(node, tuple(At(label) for label in axes))
+
+    def _without_numbers(
+        self,
+        factors: Sequence[Read],
+        coefficient: int | float | complex,
+        out: Sequence[int],
+        sizes: Mapping[int, Size],
+        dtype: Dtype,
+    ) -> tuple[list[Read], int | float | complex]:
+        """Factors that are numbers in the coefficient, and what is summed over them alone."""
+        kept: list[Read] = []
+        for factor in factors:
+            value = known(self.graph, factor)
+            if value is None:
+                kept.append(factor)
+            else:
+                coefficient = coefficient * value.value
+        left = {label for factor in kept for label in read_indices(factor)}.union(out)
+        lost = dict.fromkeys(i for factor in factors for i in read_indices(factor) if i not in left)
+        times = self.count((sizes[label] for label in lost), dtype)
+        if isinstance(times, Read):
+            kept.append(times)
+        else:
+            coefficient = coefficient * times
+        if not kept:
+            kept.append(Read(self.full(1, (), dtype), ()))
+        return kept, coefficient
+
+    def count(self, sizes: Iterable[Size], dtype: Dtype) -> int | Read:
+        """How many cells these axes have: a number, or a tensor of one where a call knows."""
+        cells, size = self.cells(), product(sizes)
+        if isinstance(size, int):
+            return size
+        return Read(self.pointwise(cells.cast(SizeOf(size), dtype), cells, ()), ())
 
     def scattered(
         self,

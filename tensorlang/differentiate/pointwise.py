@@ -18,6 +18,7 @@ from tensorlang.ir.nodes import App, Arg, At, Iota, Lit, Node, NodeId, Pointwise
 from tensorlang.ir.reads import leaves, read_indices, rename_read, substitute
 
 Guards = tuple[tuple[Scalar, bool], ...]
+_COSTLY = {"cos", "cosh", "erf", "exp", "log", "rsqrt", "sigmoid", "sin", "sinh", "sqrt", "tanh"}
 
 
 # --- reverse -------------------------------------------------------------------------------------
@@ -29,7 +30,7 @@ def pull(
     assert isinstance(node.op, Pointwise), node
     cells = maker.cells(node.reads)
     live = frozenset(k for k, read in enumerate(node.reads) if read.node in active)
-    back = _Back(cells, live, node.op.expr, maker.whole(identity))
+    back = _Back(maker, identity, cells, live, node.op.expr)
     back.through(node.op.expr, cells.read(maker.whole(cotangent)), ())
     out: list[tuple[NodeId, Term]] = []
     for place, slopes in back.found.items():
@@ -42,9 +43,12 @@ def pull(
 class _Back:
     """The walk from an expression to its reads."""
 
-    def __init__(self, cells: Cells, live: frozenset[int], root: Scalar, value: Read) -> None:
-        self.cells, self.live = cells, live
-        self.root, self.value = root, value
+    def __init__(
+        self, maker: Maker, identity: NodeId, cells: Cells, live: frozenset[int], root: Scalar
+    ) -> None:
+        self.maker, self.cells, self.live, self.root = maker, cells, live, root
+        self.value = maker.whole(identity)
+        self.sizes = maker.graph.node(identity).sizes
         self.found: dict[int, list[Scalar]] = {}
 
     def through(self, expr: Scalar, cotangent: Scalar, guards: Guards) -> None:
@@ -57,19 +61,46 @@ class _Back:
                         self.through(branch, cotangent, _and(guards, condition, holds))
             case App("dropout", (inner, rate)) if depends(inner, self.live):
                 self.through(inner, dropped(self.cells, expr, cotangent, rate), guards)
-            case App(function, args):
+            case App(_, args):
                 for place, arg in enumerate(args):
                     if not depends(arg, self.live):
                         continue
                     passed = pulled(self.cells, expr, place, cotangent)
                     if passed is None:
                         continue
-                    if expr == self.root and _mentions(passed, expr):
-                        passed = _renamed(passed, expr, self.cells.read(self.value))
-                    if function not in ("stopgrad",):
-                        self.through(arg, passed, guards)
+                    self.through(arg, self.named(passed, expr), guards)
             case _:
                 pass
+
+    def named(self, slope: Scalar, expr: App) -> Scalar:
+        """A slope that reads the values of costly functions which it shares, with the node if all.
+
+        The value of the whole node is there; that of a part, or what a slope says twice, becomes a
+        tensor of its own, which the node too will read.
+        """
+        if expr == self.root and _count(slope, expr):
+            slope = _renamed(slope, expr, self.cells.read(self.value))
+        for part in _costly(slope):
+            if part == expr or _count(slope, part) > 1:
+                sizes = dict(enumerate(self.sizes))
+                own = self.maker.computed(part, self.cells, axes_of(part, self.cells), sizes)
+                slope = _renamed(slope, part, self.cells.read(own))
+        return slope
+
+
+def _costly(expr: Scalar) -> list[App]:
+    """Functions of data that cost much more than a read, each once, outer ones first."""
+    if not isinstance(expr, App):
+        return []
+    found = [part for arg in expr.args for part in _costly(arg)]
+    costly = expr.function in _COSTLY and any(isinstance(leaf, Arg) for leaf in leaves(expr))
+    return list(dict.fromkeys([expr, *found] if costly else found))
+
+
+def _count(expr: Scalar, part: Scalar) -> int:
+    if expr == part:
+        return 1
+    return sum(_count(arg, part) for arg in expr.args) if isinstance(expr, App) else 0
 
 
 def dropped(cells: Cells, expr: App, cotangent: Scalar, rate: Scalar) -> Scalar:
@@ -97,12 +128,6 @@ def guarded(cells: Cells, value: Scalar, guards: Guards) -> Scalar:
     return cells.apply("where", cells.apply("and", *needed), value, zero)
 
 
-def _mentions(expr: Scalar, part: Scalar) -> bool:
-    if expr == part:
-        return True
-    return isinstance(expr, App) and any(_mentions(arg, part) for arg in expr.args)
-
-
 def _renamed(expr: Scalar, part: Scalar, name: Scalar) -> Scalar:
     """The expression with a part of it replaced."""
     if expr == part:
@@ -123,6 +148,12 @@ def _carried(maker: Maker, node: Node, cells: Cells, total: Scalar, place: int) 
         )
     dtype = maker.graph.node(read.node).dtype
     factors, coefficient = _factors(maker, node, cells, total, dtype)
+    mentioned = {i for factor in (*factors, read) for i in read_indices(factor)}
+    times = maker.count((size for k, size in enumerate(node.sizes) if k not in mentioned), dtype)
+    if isinstance(times, Read):  # cells that neither the slope nor the read tells apart
+        factors = (*factors, times)
+    else:
+        coefficient = coefficient * times
     return carried(maker, Product(factors, node.sizes, node.rank, dtype, coefficient), read)
 
 
@@ -158,7 +189,7 @@ def _factors(
             case Arg(position):
                 reads.append(cells.reads[position])
             case factor:
-                computed.setdefault(_axes_of(factor, cells), []).append(factor)
+                computed.setdefault(axes_of(factor, cells), []).append(factor)
     sizes = dict(enumerate(node.sizes))
     for axes, parts in computed.items():
         expr = parts[0] if len(parts) == 1 else cells.apply("mul", *parts)
@@ -168,7 +199,7 @@ def _factors(
     return tuple(reads), coefficient
 
 
-def _axes_of(expr: Scalar, cells: Cells) -> tuple[int, ...]:
+def axes_of(expr: Scalar, cells: Cells) -> tuple[int, ...]:
     """The axes that an expression varies along."""
     found: set[int] = set()
     for leaf in leaves(expr):
