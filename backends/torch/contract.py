@@ -72,6 +72,10 @@ def _value(body: Body, node: Node, bias: str | None, ordered: bool) -> Operand:
                 return _mean(_summed(single, bound, node.dtype))
             out = _summed(single, bound, node.dtype)
         case [left, right]:
+            small = _smaller(node, left, right)
+            if small is not None:  # before it is repeated
+                scaled = [_scaled(body, node, one) if one is small else one for one in operands]
+                return _pair(body, node, scaled[0], scaled[1], bias, ordered)
             out = _pair(body, node, left, right, bias, ordered)
             shared = set(left.labels) & set(right.labels)
             if _SUM.fullmatch(out.text) and set(node.bound) <= shared and _is_mean(node):
@@ -87,6 +91,16 @@ def _operand(body: Body, read: Read, sizes: Sequence[Size]) -> Operand:
     if len(out.text) <= LONG:
         return out
     return body.hold(out, f"{body.source_names.get(read.node, 'value')}_read")
+
+
+def _smaller(node: Node, left: Operand, right: Operand) -> Operand | None:
+    """The factor of a product cell by cell that is worth scaling: the other has all its indices."""
+    assert isinstance(node.op, Contract), node
+    if node.op.coefficient == 1 or node.bound or node.dtype < Dtype.REAL:
+        return None
+    if set(left.labels) < set(right.labels):
+        return left
+    return right if set(right.labels) < set(left.labels) else None
 
 
 def _is_mean(node: Node) -> bool:
