@@ -36,6 +36,8 @@ DENSEST = 0.4
 PLAIN_RATE = 0.2
 """What arithmetic outside of matrix products reaches of a device's rate inside of them."""
 FEWEST_TERMS = 3
+MOST_VALUES = 256
+"""Cells of operands and results that one lane holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,8 @@ def _form(layer: Layer, members: Members) -> Form | str:
     if len(found.operands) < 3:
         return "a linear map"
     sizes = [prod(d.size for d in o.dims if isinstance(d, Component)) for o in found.operands]
+    if sum(sizes) > MOST_VALUES:
+        return "too many values for registers"
     if not FEWEST_TERMS <= len(found.terms) <= DENSEST * prod(sizes):
         return "it is not sparse"
     return found
