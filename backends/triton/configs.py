@@ -121,6 +121,11 @@ ATTENTION = AttentionConfigs(
             "double": ((64, (32, 32, 4, 1)), (128, None)),
             "double ampere": ((32, (32, 32, 4, 1)), (64, (32, 32, 8, 1)), (128, None)),
         },
+        "bias": {
+            "half": ((128, (64, 64, 8, 1)),),
+            "float": ((64, (64, 32, 8, 1)), (128, None)),
+            "double": ((64, (32, 16, 4, 1)), (128, None)),
+        },
     }
 )
 
@@ -170,3 +175,39 @@ def row_configs(lanes: int | None, has_rows: bool, angles: bool) -> tuple[Config
         blocks = (("BR", rows), ("BL", block)) if has_rows else (("BL", block),)
         out.append(Config(blocks, warps, 1))
     return tuple(out)
+
+
+# --- maps over pairs -----------------------------------------------------------------------------
+PAIR_CELLS = ((4, 1024), (32, 512))
+"""Cells of a tile of pairs, by how many values are written out for each pair."""
+WIDE_PAIRS = {
+    "half": (64, 64, 8),
+    "half cdna": (32, 32, 4),
+    "float": (16, 32, 4),
+    "double": (16, 16, 4),
+}
+"""BM, BN, warps where tiles are operands of matrix products."""
+
+
+def map_configs(count: int, lane: bool, wide: bool) -> dict[str, Config]:
+    """Configurations by precision of the kernels that reduce over pairs (i, j).
+
+    `count` values are written out for each pair; `lane`: they are an axis of the tile of 16 (a
+    launch fits the tile to its length); `wide`: the tile is an operand of matrix products.
+    """
+    cells = next(cells for most, cells in PAIR_CELLS if count <= most)
+    out = {}
+    for precision in (*PRECISIONS, *(("half cdna",) if wide else ())):
+        warps = 4
+        if precision == "interpreter":
+            bm, bn = 16, 16
+        elif wide:
+            bm, bn, warps = WIDE_PAIRS[precision]
+        else:
+            bm, bn = 32, cells // 32 // (2 if precision == "double" else 1)
+        blocks = [("BM", bm), ("BN", bn)]
+        if lane:
+            blocks = [("BM", 16), ("BN", 16), ("BD", 16)]
+            warps = 4 if precision == "half" else 8
+        out[precision] = Config(tuple(blocks), warps, 1)
+    return out

@@ -15,6 +15,7 @@ from tensorlang.backends.triton.build import real
 from tensorlang.backends.triton.kernel_ir import (
     Cast,
     Const,
+    Dot,
     DType,
     Expr,
     Iota,
@@ -26,10 +27,12 @@ from tensorlang.backends.triton.kernel_ir import (
     Ref,
 )
 from tensorlang.backends.triton.ssa import Values
+from tensorlang.backends.triton.tails import tail
 from tensorlang.source import Source
 from tensorlang.syntax import ast
 from tensorlang.syntax.parse import parse
 
+_REAL = (DType.ACCUMULATE, DType.COMPUTE)
 STOPS = ("stopgrad", "sign", "floor", "ceil", "to_int")
 
 
@@ -46,7 +49,7 @@ def adjoints(values: Values, seeds: Mapping[str, Expr]) -> dict[str, Expr]:
         adjoint = values.map("add", *parts.pop(let.name))
         total[let.name] = adjoint
         for argument, contribution in _pulled_back(values, let, adjoint):
-            if isinstance(argument, Ref) and values.type(argument).dtype is DType.ACCUMULATE:
+            if isinstance(argument, Ref) and values.type(argument).dtype in _REAL:
                 fitted = _reduced(values, contribution, let.value, argument)
                 if not (isinstance(fitted, Const) and fitted.value == 0):
                     parts.setdefault(argument.name, []).append(fitted)
@@ -90,14 +93,27 @@ def _pulled_back(values: Values, let: Let, adjoint: Expr) -> list[tuple[Expr, Ex
             best = values.map("where", values.map("eq", a, f), real(1), real(0))
             share = values.map("div", adjoint, values.sum(best, axis))
             return [(a, values.map("mul", best, share))]
+        case Dot(a, b, _, None):
+            of = {x: y for x in values.type(f).axes for y in (a, b) if x in values.type(y).axes}
+            return [(b if of[x] is a else a, _product(values, adjoint, of[x], x)) for x in of]
+        case Cast(a, DType.COMPUTE):
+            return [(a, adjoint)]
         case Cast() | Const() | Iota() | Ref() | Load():
             return []
     raise AssertionError(let)
 
 
+def _product(values: Values, adjoint: Expr, other: Expr, axis: str) -> Expr:
+    """The sum over an axis of the adjoint of a Dot times one of its operands."""
+    inside = tail(values.kernel, axis)
+    if inside is not None:
+        adjoint = values.map("where", values.let(inside, "in"), adjoint, real(0))
+    return values.let(values.dot(adjoint, other, axis))
+
+
 def _reduced(values: Values, contribution: Expr, function: Expr, argument: Expr) -> Expr:
     """Sum a contribution over the axes that the function has and the argument lacks."""
-    if isinstance(function, Reduce):
+    if isinstance(function, Reduce | Dot):
         return contribution
     have = values.type(argument).axes
     for axis in values.type(function).axes:

@@ -271,4 +271,14 @@ def _row_choice(lanes: int, rows: bool) -> Any:
     warps = 4 if block <= 2048 else 8 if block <= 4096 else 16
     blocks = {"BR": max(1, 2048 // block), "BL": block} if rows else {"BL": block}
     return blocks, warps, 1
+
+
+def _fitted(choice: Any, lanes: int) -> Any:
+    """A configuration with its tile as long as points are, and as many pairs as fit beside."""
+    blocks, warps, stages = choice
+    for block in (1, 2, 4, 8, 16, 32):
+        if lanes <= block:
+            break
+    side = {1: 64, 2: 32, 4: 32, 8: 16, 16: 16, 32: 8}[block]
+    return {**blocks, "BM": side, "BN": side, "BD": block}, warps, stages
 '''

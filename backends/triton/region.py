@@ -50,6 +50,18 @@ def tuple_text(items: Sequence[str]) -> str:
     return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
 
 
+def gathered(name: str, x: str, left: Sequence[int], axes: Sequence[int]) -> str:
+    """The gradient of x in its own shape and dtype, from a tensor over the axes `left`: summed over
+    those that x lacks."""
+    lost = [str(k) for k, axis in enumerate(left) if axis not in axes]
+    kept = [axis for axis in left if axis in axes]
+    order = [kept.index(axis) for axis in axes]
+    text = f"{name}.sum({tuple_text(lost)})" if lost else name
+    if order != sorted(order):
+        text += f".permute({', '.join(map(str, order))}).contiguous()"
+    return f"{name} = {text}.reshape({x}.shape).to({x}.dtype)"
+
+
 def wrapper(
     name: str,
     arguments: Sequence[str],

@@ -11,6 +11,7 @@ from tensorlang.backends.triton.region import (
     SizeText,
     definition,
     extent_text,
+    gathered,
     operator,
     tuple_text,
     with_blocks,
@@ -168,18 +169,10 @@ class _Text:
         name, x = f"D{operand.name}", operand.name
         match operand.gradient:
             case Gradient.PARTIAL:
-                text = f"{name}.sum(0)"
+                return [gathered(name, x, (-1, *operand.axes), operand.axes)]
             case Gradient.SPREAD:
-                axes = spread(self.rows.space, operand)
-                lost = [k for k, axis in enumerate(axes) if axis not in operand.axes]
-                kept = [axis for axis in axes if axis in operand.axes]
-                order = [kept.index(axis) for axis in operand.axes]
-                text = f"{name}.sum({tuple_text([str(k) for k in lost])})" if lost else name
-                if order != sorted(order):
-                    text += f".permute({', '.join(map(str, order))}).contiguous()"
-            case _:
-                return []
-        return [f"{name} = {text}.reshape({x}.shape).to({x}.dtype)"]
+                return [gathered(name, x, spread(self.rows.space, operand), operand.axes)]
+        return []
 
     # --- the region ------------------------------------------------------------------------------
     def region(

@@ -160,6 +160,9 @@ class RowSpace:
     def position(self, axis: int) -> Expr:
         return Iota(self.axis_name(axis))
 
+    def local(self, step: int, index: int) -> Expr:
+        return self.position(self.space.places[step][index])
+
     def positions(self, axes: Sequence[int]) -> tuple[Expr, ...]:
         return tuple(self.position(axis) for axis in axes)
 

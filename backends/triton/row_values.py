@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from tensorlang import registry
 from tensorlang.backends.triton.build import real
@@ -32,6 +32,7 @@ from tensorlang.ir.nodes import (
 )
 from tensorlang.library.signature import promoted
 from tensorlang.plan.plan import Slot
+from tensorlang.size import Size
 
 INF = math.inf
 
@@ -62,7 +63,7 @@ class RowValues:
         match node.op:
             case Pointwise(expr):
                 kinds = [self.at.dtype(read.node) for read in node.reads]
-                value, dtype = _Scalar(self.at, values, step, reads, kinds).value(expr)
+                value, dtype = Scalars(self.at, values, step, reads, kinds).value(expr)
                 return values.cast(value, HELD[max(dtype, node.dtype)])
             case Contract(coefficient):
                 assert not isinstance(coefficient, complex), node
@@ -110,11 +111,24 @@ class RowValues:
         return shifted, top, values.sum(values.map("exp", shifted), "l")
 
 
-@dataclass(frozen=True, slots=True)
-class _Scalar:
-    """The value of a Pointwise's expression."""
+class Placed(Protocol):
+    """Where the steps of a group stand."""
 
-    at: RowSpace
+    def local(self, step: int, index: int) -> Expr:
+        """The position on a local index of a step."""
+        ...
+
+    def size(self, size: Size, name: str) -> Expr: ...
+
+    @property
+    def sizes(self) -> Mapping[str, Size]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scalars:
+    """The value of a Pointwise's expression over the values of its reads and their dtypes."""
+
+    at: Placed
     values: Values
     step: int
     reads: list[Expr]
@@ -130,7 +144,7 @@ class _Scalar:
                     return real(value), dtype
                 return Const(value, HELD[dtype]), dtype
             case Iota(index):
-                return self.at.position(self.at.space.places[self.step][index]), Dtype.INT
+                return self.at.local(self.step, index), Dtype.INT
             case SizeOf(size):
                 known = self.at.size(size, f"S{len(self.at.sizes)}")
                 if isinstance(known, Ref):

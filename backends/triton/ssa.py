@@ -10,6 +10,7 @@ from tensorlang.backends.triton.build import integer, real
 from tensorlang.backends.triton.kernel_ir import (
     Cast,
     Const,
+    Dot,
     DType,
     Expr,
     Iota,
@@ -110,6 +111,13 @@ class Values:
         if isinstance(expr, Const) and not expr.axes:
             return real(expr.value) if dtype is DType.ACCUMULATE else integer(int(expr.value))
         return self.let(Cast(expr, dtype))
+
+    def dot(self, a: Expr, b: Expr, axis: str, acc: Expr | None = None) -> Dot:
+        """The sum over an axis of a product of tiles, which are ordered as their other axes are."""
+        (x,), (y,) = (set(self.type(side).axes) - {axis} for side in (a, b))
+        if self.types.order((x, y)) != (x, y):
+            a, b = b, a
+        return Dot(self.cast(a, DType.COMPUTE), self.cast(b, DType.COMPUTE), axis, acc)
 
     def sum(self, expr: Expr, axis: str) -> Expr:
         return self.reduce(Reduction.SUM, expr, axis)

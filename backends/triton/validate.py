@@ -269,6 +269,9 @@ class _Checker:
         for name in dict.fromkeys((*left.axes, *right.axes)):
             if any(self.block(name, config) < 16 for config in self.kernel.configs):
                 yield f"1: {name} of a Dot has a block below 16"
+        others = tuple(x for x in (*left.axes, *right.axes) if x != axis)
+        if self.types.order(others) != others:
+            yield f"1: a Dot over {axis} makes a tile over {', '.join(others)}, the wrong way round"
         if left.dtype is not DType.COMPUTE or right.dtype is not DType.COMPUTE:
             yield "4: an operand of a Dot is not cast to its compute dtype"
         if acc is not None and self.types.of(acc).dtype is not DType.ACCUMULATE:

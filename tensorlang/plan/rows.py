@@ -109,7 +109,7 @@ def operations(step: Step) -> int:
 
 def space(steps: Sequence[Step], needed: frozenset[Slot]) -> Space | str:
     """The common space of steps in order, or why there is none. `needed`: read from outside."""
-    frame = _Frame()
+    frame = Frame()
     for step in steps:
         problem = frame.place(step)
         if problem is not None:
@@ -118,13 +118,16 @@ def space(steps: Sequence[Step], needed: frozenset[Slot]) -> Space | str:
 
 
 @dataclass(slots=True)
-class _Frame:
+class Frame:
+    """Places the local indices of one step after the other on common axes."""
+
     sizes: list[Size] = field(default_factory=list)
     places: list[tuple[int, ...]] = field(default_factory=list)
     values: dict[Slot, tuple[int, ...]] = field(default_factory=dict)
     hints: dict[tuple[Slot, int], int] = field(default_factory=dict)
 
-    def place(self, step: Step) -> str | None:
+    def place(self, step: Step, barred: frozenset[int] = frozenset()) -> str | None:
+        """Place a step; why that is impossible. Only values take their indices to `barred` axes."""
         node = step.node
         place: dict[int, int] = {}
         for read in node.reads:
@@ -143,11 +146,12 @@ class _Frame:
                 continue
             for k, subscript in enumerate(read.subscripts):
                 axis = self.hints.get((read.node, k), -1)
-                if isinstance(subscript, At) and subscript.index not in place and axis >= 0:
+                free = axis >= 0 and axis not in barred
+                if isinstance(subscript, At) and subscript.index not in place and free:
                     self._take(place, subscript.index, axis, node.sizes[subscript.index])
         for index, size in enumerate(node.sizes):
             for axis in range(len(self.sizes)):
-                if index not in place:
+                if index not in place and axis not in barred:
                     self._take(place, index, axis, size)
             if index not in place:
                 place[index] = len(self.sizes)

@@ -1,0 +1,199 @@
+"""A K5 map-reduce region as text: its kernels, their operators, and the function of the region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tensorlang.backends.triton.kernel_ir import Config, Kernel
+from tensorlang.backends.triton.map_reduce import MapReduce, configurations, kernels
+from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
+from tensorlang.backends.triton.region import (
+    Printed,
+    SizeText,
+    definition,
+    extent_text,
+    gathered,
+    operator,
+    tuple_text,
+    with_blocks,
+    wrapper,
+)
+from tensorlang.dtype import Dtype
+from tensorlang.plan.map_reduce import MapSpace, map_space
+from tensorlang.plan.plan import Plan, Region, Step
+from tensorlang.plan.slots import dtypes
+
+LONGEST_LANE = 32
+
+
+def printed(region: Region, plan: Plan, name: str) -> Printed:
+    """Kernels and text of one group of maps and reductions."""
+    (regime,) = region.regimes
+    steps = [step for step in regime.steps if isinstance(step, Step)]
+    where = map_space(steps, frozenset(region.outputs))
+    assert isinstance(where, MapSpace), (where, region)
+    made = kernels(name, steps, where, dtypes(plan))
+    text = _Text(made, name)
+    every = (made.forward, *made.backward)
+    return Printed(name, every, text.code(), text.region, {k.name: text.table() for k in every})
+
+
+class _Text:
+    def __init__(self, made: MapReduce, name: str) -> None:
+        self.made = made
+        self.name = name
+        self.sizes = [size for size, _ in made.sizes]
+        self.real = [o.name for o in made.operands if o.dtype is Dtype.REAL]
+        self.graded = [o for o in made.operands if o.grads is not None]
+        self.results = [r.name for r in made.results]
+        self.logs = [r.logs for r in made.results if r.logs is not None]
+
+    # --- kernels and operators -------------------------------------------------------------------
+    def code(self) -> str:
+        made = self.made
+        names = [o.name for o in made.operands]
+        outputs = [*self.results, *self.logs]
+        parts = [to_triton(made.forward).replace("@triton.jit", "@_jit")]
+        parts.append(f"{self.name.upper()} = {self.table()}")
+        parts += self._operator("forward", names, outputs, self._outputs(), self._run_forward())
+        if made.backward:
+            parts += [to_triton(k).replace("@triton.jit", "@_jit") for k in made.backward]
+            given = [*names, *self.logs, *(f"G{r}" for r in self.results)]
+            grads = [f"D{o.name}" for o in self.graded]
+            parts += self._operator("backward", given, grads, self._fakes(), self._run_backward())
+        return "\n\n\n".join(parts)
+
+    def table(self) -> str:
+        """The configurations by precision, the same for all kernels of the group."""
+        rows = [
+            f'    "{key}": {_row(config)},'
+            for key, config in configurations(self.made.axes.space).items()
+        ]
+        return "\n".join(["{", *rows, "}"])
+
+    def _operator(
+        self, what: str, tensors: list[str], results: list[str], fake: list[str], run: list[str]
+    ) -> list[str]:
+        op = f"{self.name}_{what}_op"
+        return [
+            definition(f"{op}_outputs", tensors, self.sizes, fake, len(results)),
+            definition(f"{op}_run", tensors, self.sizes, run, len(results)),
+            operator(op, tensors, self.sizes, len(results)),
+        ]
+
+    def _outputs(self) -> list[str]:
+        first = self.real[0]
+        shapes = {t.name: self._shape(self.made.forward, t.name) for t in self.made.forward.tensors}
+        made = [
+            f"{name} = torch.empty({shapes[name]}, dtype={dtype}, device={first}.device)"
+            for name, dtype in (
+                *((r, "dtype") for r in self.results),
+                *((log, "_accumulator(dtype)") for log in self.logs),
+            )
+        ]
+        results = ", ".join([*self.results, *self.logs])
+        return [f"dtype = _common({', '.join(self.real)})", *made, f"return {results}"]
+
+    def _shape(self, kernel: Kernel, tensor: str) -> str:
+        extents = [extent_text(e) for e in kernel.tensor(tensor).extents]
+        return tuple_text(extents) if extents else "()"
+
+    def _run_forward(self) -> list[str]:
+        *made, result = self._outputs()
+        return [*made, *self._choose("dtype"), self._launch(self.made.forward), result]
+
+    def _choose(self, dtype: str) -> list[str]:
+        chosen = f"_choice({self.name.upper()}, {dtype}, {self.real[0]}.device)"
+        lane = self.made.axes.space.lane
+        if lane is not None:
+            chosen = f"_fitted({chosen}, {extent_text(self.made.axes.extent(lane))})"
+        return [f"choice = {chosen}"]
+
+    def _launch(self, kernel: Kernel) -> str:
+        tensors = tuple_text([t.name for t in kernel.tensors])
+        grid = with_blocks(launch_grid(kernel), blocks(kernel), "choice")
+        sizes = tuple_text(self.sizes) if self.sizes else "()"
+        return f"_launch({kernel.name}, {grid}, {tensors}, {sizes}, choice)"
+
+    def _fakes(self) -> list[str]:
+        made = [
+            f"D{o.name} = torch.empty({o.name}.shape, dtype={o.name}.dtype, device={o.name}.device)"
+            for o in self.graded
+        ]
+        return [*made, f"return {', '.join(f'D{o.name}' for o in self.graded)}"]
+
+    def _run_backward(self) -> list[str]:
+        run = self._choose(f"_common({', '.join(self.real)})")
+        after: list[str] = []
+        for kernel in self.made.backward:
+            for operand in self.graded:
+                name, x = f"D{operand.name}", operand.name
+                if name not in [t.name for t in kernel.tensors]:
+                    continue
+                dtype = f"{x}.dtype" if operand.direct else f"_accumulator({x}.dtype)"
+                shape = self._shape(kernel, name)
+                run.append(f"{name} = torch.empty({shape}, dtype={dtype}, device={x}.device)")
+                if not operand.direct:
+                    assert operand.grads is not None
+                    after.append(gathered(name, x, operand.grads, operand.axes))
+            run.append(self._launch(kernel))
+        return [*run, *after, f"return {', '.join(f'D{o.name}' for o in self.graded)}"]
+
+    # --- the region ------------------------------------------------------------------------------
+    def region(
+        self,
+        name: str,
+        region: Region,
+        inputs: Sequence[str],
+        sizes: Sequence[str],
+        size: SizeText,
+        torch_function: str,
+    ) -> str:
+        made = self.made
+        at = dict(zip(region.inputs, inputs, strict=True))
+        operands = [at[o.slot] for o in made.operands]
+        extents = [size(value) for _, value in made.sizes]
+        order = [[r.slot for r in made.results].index(slot) for slot in region.outputs]
+        outputs = [f"y{k}" for k in range(len(order))]
+        logs = [log.lower() for log in self.logs]
+        every = ", ".join([*(f"y{order.index(k)}" for k in range(len(order))), *logs])
+        call = f"{self.name}_forward_op({', '.join([*operands, *extents])})"
+        body = [f"return {call}"]
+        if order != sorted(order):
+            body = [f"{every} = {call}", f"return {', '.join([*outputs, *logs])}"]
+        results = len(outputs) + len(logs)
+        parts = [definition(f"{name}_forward", inputs, sizes, body, results)]
+        back = "None"
+        if made.backward and self.graded:
+            back = f"{name}_backward"
+            grads = [f"g{order.index(k)}" for k in range(len(order))]
+            given = ", ".join([*operands, *logs, *grads, *extents])
+            by_slot: dict[int, list[str]] = {}
+            for k, operand in enumerate(self.graded):
+                by_slot.setdefault(operand.slot, []).append(f"d{k}")
+            gives = [" + ".join(by_slot.get(slot, ["None"])) for slot in region.inputs]
+            seen = [*outputs, *logs] if logs else []
+            tensors = [*inputs, *seen, *(f"g{k}" for k in range(len(order)))]
+            typed = ", ".join([*(f"{t}: Tensor" for t in tensors), *(f"{s}: int" for s in sizes)])
+            made_text = ", ".join(f"d{k}" for k in range(len(self.graded)))
+            parts.append(
+                f"def {back}({typed}) -> tuple[Tensor | None, ...]:\n"
+                f"    {made_text} = {self.name}_backward_op({given})\n"
+                f"    return {tuple_text(gives)}"
+            )
+        reads = f"{len(outputs)}, {len(logs)}" if logs else f"{len(outputs)}, reads=False"
+        parts.append(
+            f"{name}_function = _differentiable(\n    {name}_forward, {back}, "
+            f"lambda *given: {torch_function}(*given), {reads}\n)"
+        )
+        lane = made.axes.space.lane
+        limit = None if lane is None else f"{size(made.axes.space.sizes[lane])} > {LONGEST_LANE}"
+        arguments = [*inputs, *sizes]
+        parts.append(
+            wrapper(name, arguments, inputs, region, torch_function, f"{name}_function", limit)
+        )
+        return "\n\n\n".join(parts)
+
+
+def _row(config: Config) -> str:
+    return repr((dict(config.blocks), config.warps, config.stages)).replace("'", '"')
