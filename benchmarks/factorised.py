@@ -125,13 +125,14 @@ def by_hand(kind: str, x: Tensor, p: Mapping[str, Tensor]) -> Forms:
 
 
 class Hand(nn.Module):
-    """A form written by hand, over the parameters of our layer."""
+    """A form written by hand, over copies of our layer's parameters that lie as declared."""
 
     def __init__(self, kind: str, form: str, layer: nn.Module) -> None:
         super().__init__()
         self.kind, self.form = kind, form
         for name, param in layer.named_parameters():
-            self.register_parameter(name, param)
+            copied = param.detach().clone(memory_format=torch.contiguous_format)
+            self.register_parameter(name, nn.Parameter(copied))
 
     def forward(self, x: Tensor) -> Tensor:
         params = {name: param for name, param in self._parameters.items() if param is not None}
@@ -141,7 +142,7 @@ class Hand(nn.Module):
 def tensorly(kind: str, x: Tensor, layer: nn.Module) -> Forms:
     """Both implementations of tensorly-torch, without its bookkeeping."""
     every, weight = NETWORKS[kind]
-    factors = list(dict(layer.named_parameters()).values())
+    factors = list(layer.parameters())
     grid = x.view(len(x), 32, 32) if kind != "lowrank" else x
     return {
         "tensorly-torch, factorised": lambda: torch.einsum(every, grid, *factors).flatten(1),
@@ -219,11 +220,14 @@ def measure(
             Hand(kind, form, layer) for form in by_hand(kind, x, dict(layer.named_parameters()))
         ]
         ways |= {hand.form: functools.partial(hand, x) for hand in forms}
-        ways |= tensorly(kind, x, layer)
+        ways |= tensorly(kind, x, forms[0])
         with torch.no_grad():
             agree(ways, 1e-3)
         ways["nn.Linear"] = functools.partial(dense, x)
-        medians = _race(ways, mode, x, layer, dense, rounds)
+        leaves = {"tensorlang": list(layer.parameters()), "nn.Linear": list(dense.parameters())}
+        leaves |= {hand.form: list(hand.parameters()) for hand in forms}
+        leaves["by hand"] = list(forms[0].parameters())
+        medians = _race(ways, mode, x, leaves, rounds)
         told = explain(layer, X=(batch, 1024))
         form = "; ".join(c.tree for c in told.contractions if c.factors > 2) or "one step"
         best = min((hand.form for hand in forms), key=medians.__getitem__)
@@ -251,16 +255,14 @@ def _race(
     ways: Mapping[str, Callable[[], Tensor]],
     mode: str,
     x: Tensor,
-    layer: nn.Module,
-    dense: nn.Module,
+    leaves: Mapping[str, Sequence[Tensor]],
     rounds: int,
 ) -> Mapping[str, float]:
     if mode != "forward + backward":
         with torch.no_grad():
             return race(mode, ways, rounds).medians
-    ours, theirs = [x, *layer.parameters()], [x, *dense.parameters()]
     both = {
-        name: with_backward(way, theirs if name == "nn.Linear" else ours)
+        name: with_backward(way, [x, *leaves.get(name, leaves["by hand"])])
         for name, way in ways.items()
     }
     return race(mode, both, rounds).medians

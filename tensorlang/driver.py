@@ -24,7 +24,7 @@ from tensorlang.lower import lower
 from tensorlang.options import Options
 from tensorlang.order.profile import BadProfile, fingerprint, profile_of
 from tensorlang.plan.plan import Plan, Unit
-from tensorlang.plan.planner import plan
+from tensorlang.plan.planner import Stored, plan
 from tensorlang.plan.text import to_text as plan_text
 from tensorlang.registry import backend, backends
 from tensorlang.requests import BadRequest, range_options
@@ -257,7 +257,9 @@ class _Classes:
         for statement in program.body:
             if isinstance(statement, SubCall):
                 self.visit(statement.program)
-        self.stages[place] = _stages(program, self.options)
+        written = self.stages.get((place[0], ""))  # first, wherever others are
+        stored = None if written is None else written.plan.stored_names()
+        self.stages[place] = _stages(program, self.options, stored)
         if program.signature == "":
             self.order.append(program)
 
@@ -271,10 +273,11 @@ class _Classes:
         return Unit(name, program, plans, subs)
 
 
-def _stages(program: Program, options: Options) -> Stages:
+def _stages(program: Program, options: Options, stored: Stored | None) -> Stages:
+    """`stored`: how the plan of the layer as written has params in memory."""
     graph = lower(program)
     rewritten, applied = rewrite(graph, options)
-    return Stages(program, graph, rewritten, applied, plan(rewritten, options))
+    return Stages(program, graph, rewritten, applied, plan(rewritten, options, stored))
 
 
 # --- --emit ---------------------------------------------------------------------------------------

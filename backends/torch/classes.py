@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tensorlang.backends.torch.constants import dtype_text, expression
@@ -13,6 +13,7 @@ from tensorlang.backends.torch.home import LIKE
 from tensorlang.backends.torch.initial import reset_lines
 from tensorlang.backends.torch.layout import statement
 from tensorlang.backends.torch.names import attribute, identifier, is_attribute, quoted
+from tensorlang.backends.torch.operand import permuted_text
 from tensorlang.backends.torch.steps import Foreign, Method
 from tensorlang.check.names import MODULE_ATTRIBUTES
 from tensorlang.check.program import Param, Value
@@ -56,6 +57,9 @@ def class_text(
     reset = reset_lines(file, unit.program)
     if unit.program.params:
         out += ["", *_reset(unit, reset)]
+    stored = unit.plans[""].stored_names()
+    if stored:
+        out += ["", *_saved(stored)]
     if unset_params(unit.program):
         out += ["", *LOAD.split("\n")]
     if constants or any(p.dtype is Dtype.COMPLEX for p in unit.program.params):
@@ -116,12 +120,13 @@ def _constructor(
         function = file.require("_complex_dtype")
         body.append(f"complex_dtype = {function}(dtype or torch.get_default_dtype())")
     held: set[str] = set()
+    stored = unit.plans[""].stored_names()
     for param in unit.program.params:
         holder = param.name.rpartition(".")[0]
         if holder and holder not in held:  # the factors of a param are those of a module
             held.add(holder)
             body.append(_assigned("self", holder, "nn.Module()", "add_module"))
-        body.append(_parameter(param))
+        body.append(_parameter(param, stored.get(param.name)))
     for sub, name, count in unit.subs:
         body.append(_child(sub, classes[name], count))
     for constant in constants:
@@ -139,13 +144,19 @@ def _constructor(
     return out
 
 
-def _parameter(param: Param) -> str:
-    sizes = [axis.size for axis in param.axes]
+def _parameter(param: Param, stored: Sequence[int] | None) -> str:
+    """Its statement; axes `stored` from slowest to fastest are permuted as they are declared."""
+    axes = range(len(param.axes))
+    order = axes if stored is None else stored
+    sizes = [param.axes[axis].size for axis in order]
     assert all(isinstance(size, int) for size in sizes), param
     dtype = "dtype=dtype" if param.dtype is Dtype.REAL else "dtype=complex_dtype"
     shape = ", ".join(map(str, sizes)) if sizes else "()"
     frozen = ", requires_grad=False" if param.frozen else ""
-    value = f"nn.Parameter(torch.empty({shape}, device=device, {dtype}){frozen})"
+    value = permuted_text(
+        f"torch.empty({shape}, device=device, {dtype})", [order.index(axis) for axis in axes]
+    )
+    value = f"nn.Parameter({value}{frozen})"
     holder, _, name = param.name.rpartition(".")
     owner = attribute(holder) if holder else "self"
     return _assigned(owner, name, value, "register_parameter")
@@ -180,6 +191,19 @@ def _reset(unit: Unit, lines: list[str]) -> list[str]:
     for line in lines:
         out += statement(line, 8)
     return out
+
+
+def _saved(stored: Iterable[str]) -> list[str]:
+    """Saving: what lies otherwise than declared is copied."""
+    names = list(map(quoted, stored))
+    shown = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+    return [
+        "    def _save_to_state_dict(self, destination, prefix, keep_vars):",
+        "        super()._save_to_state_dict(destination, prefix, keep_vars)",
+        *statement(f"for name in {shown}:", 8),
+        "            if not keep_vars and prefix + name in destination:",
+        "                destination[prefix + name] = destination[prefix + name].contiguous()",
+    ]
 
 
 # --- constants -----------------------------------------------------------------------------------
@@ -226,7 +250,8 @@ def _apply(unit: Unit, constants: list[_Constant]) -> list[str]:
             "                return fn(x)",
             "            y = fn(torch.view_as_real(x))",
             "            y = y if y.dtype in (torch.float32, torch.float64) else y.float()",
-            "            return torch.view_as_complex(y.contiguous())",
+            "            y = y if y.stride(-1) == 1 else y.contiguous()",
+            "            return torch.view_as_complex(y)",
             "",
             "        super()._apply(parts, recurse)",
         ]

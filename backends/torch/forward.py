@@ -9,6 +9,7 @@ from tensorlang.backends.torch.given import unset_params
 from tensorlang.backends.torch.home import home
 from tensorlang.backends.torch.interface import Interface, axes_text
 from tensorlang.backends.torch.names import Names, attribute, dotted, identifier, quoted
+from tensorlang.backends.torch.operand import Value
 from tensorlang.backends.torch.regions import Regions, tidied
 from tensorlang.backends.torch.steps import Method, fresh_value
 from tensorlang.check.dependence import axes_of
@@ -91,7 +92,8 @@ def _body(method: Method, plan: Plan, names: Names, variables: Sequence[str]) ->
     for name, slot in plan.params:
         param = by_name[name]
         shape = tuple(axis.size for axis in param.axes)
-        body.values[slot] = fresh_value(attribute(name), shape, param.dtype)
+        memory = plan.stored.get(slot, tuple(range(len(shape))))
+        body.values[slot] = Value(attribute(name), shape, memory, param.dtype)
         body.source_names[slot] = name
         body.axis_names[slot] = tuple(" ".join(i.name for i in axis.indices) for axis in param.axes)
     for name, slot, _ in plan.consts:

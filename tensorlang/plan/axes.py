@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from tensorlang.check.program import Boundary
 from tensorlang.dtype import Dtype
@@ -51,16 +52,18 @@ def in_memory(
     fixed: Iterable[Slot],
     shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]],
     weights: Collection[Slot] = (),
+    stored: Mapping[Slot, Order] = MappingProxyType({}),
 ) -> tuple[list[AnyStep], Shapes]:
     """The same steps with the axes of every value in the order chosen, and their shapes.
 
     `weights` are kept for many calls: they lie as their readers want them, if that takes a copy.
+    `stored` are params whose axes keep their declared numbers and lie in this order.
     """
     kept = set(fixed)
     for step in steps:
         if isinstance(step, Step) and isinstance(step.node.op, Merge):
             kept.add(step.node.reads[0].node)
-    layout = _Layout(kept, shapes, frozenset(weights))
+    layout = _Layout(kept, shapes, frozenset(weights), stored)
     layout.wish(steps)
     out = [layout.place(step) for step in steps]
     placed: Shapes = {}
@@ -125,6 +128,7 @@ class _Layout:
     fixed: set[Slot]
     shapes: Mapping[Slot, tuple[tuple[Size, ...], Dtype]]
     weights: frozenset[Slot]
+    stored: Mapping[Slot, Order]
     wishes: dict[Slot, Order] = field(default_factory=dict)
     inner: dict[Slot, frozenset[int]] = field(default_factory=dict)  # summed by who wishes
     orders: dict[Slot, Order] = field(default_factory=dict)
@@ -279,7 +283,9 @@ class _Layout:
     def _indices(self, read: Read) -> list[int] | None:
         """Local indices of a plain read in memory order; None if it is no plain read."""
         out: list[int] = []
-        for subscript in self._permuted(read).subscripts:
+        read = self._permuted(read)
+        order = self.stored.get(read.node, range(len(read.subscripts)))
+        for subscript in (read.subscripts[axis] for axis in order):
             match subscript:
                 case At(index):
                     out.append(index)

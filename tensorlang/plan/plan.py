@@ -146,6 +146,12 @@ class Plan:
     shapes: dict[Slot, tuple[Size, ...]] = field(default_factory=dict)
     leaves: dict[Slot, Node] = field(default_factory=dict)
     """The nodes of inputs, params and consts: their shapes, dtypes and values."""
+    stored: dict[Slot, tuple[int, ...]] = field(default_factory=dict)
+    """Params whose axes lie otherwise than declared: from slowest to fastest."""
+
+    def stored_names(self) -> dict[str, tuple[int, ...]]:
+        """The same by the names of params."""
+        return {name: self.stored[slot] for name, slot in self.params if slot in self.stored}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ axes.py then chooses how values lie in memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from tensorlang.dtype import Dtype
 from tensorlang.ir.graph import Graph
 from tensorlang.ir.nodes import (
     Const,
@@ -34,18 +35,29 @@ from tensorlang.plan.plan import (
 )
 from tensorlang.plan.projections import merge_projections
 from tensorlang.plan.regimes import regime_at
+from tensorlang.plan.stored import Order, stored_orders
 from tensorlang.plan.walk import Draft, build, drafted, leaves_of, renumbered
 from tensorlang.size import Size, symbols
 from tensorlang.source import Span
 
+Stored = Mapping[str, Order]
+"""Params whose axes lie otherwise than declared, by name."""
 
-def plan(graph: Graph, options: Options) -> Plan:
-    """Plan one layer: steps, their order, trees by size regime, axes in memory, expected cost."""
-    ours = _planned(graph, options, fused=True)
-    if options.memory is not None and _has_attention(ours):
-        apart = _planned(graph, options, fused=False)
-        ours = min((ours, apart), key=lambda made: _beyond(made, options))
-    return _for_target(ours, options)
+
+def plan(graph: Graph, options: Options, stored: Stored | None = None) -> Plan:
+    """Plan one layer: steps, their order, trees by size regime, axes in memory, expected cost.
+
+    `stored` says how params lie, by name, where that is settled.
+    """
+
+    def made(stored: Stored | None) -> Plan:
+        ours = _planned(graph, options, True, stored)
+        if options.memory is not None and _has_attention(ours):
+            apart = _planned(graph, options, False, stored)
+            ours = min((ours, apart), key=lambda made: _beyond(made, options))
+        return ours
+
+    return _for_target(made, options, stored)
 
 
 def products(graph: Graph, options: Options) -> list[Problem]:
@@ -58,16 +70,27 @@ def products(graph: Graph, options: Options) -> list[Problem]:
 def plan_in_orders(graph: Graph, options: Options, orders: Sequence[Tree]) -> Plan:
     """The plan that takes these orders for `products`, at all sizes."""
     draft = drafted(graph, fused=True, options=options)
-    return _for_target(_assembled(draft, [(When(()), tuple(orders))], options), options)
+    regimes = [(When(()), tuple(orders))]
+    return _for_target(lambda stored: _assembled(draft, regimes, options, stored), options)
 
 
-def _for_target(ours: Plan, options: Options) -> Plan:
-    if options.target == "triton":
-        from tensorlang.plan.fuse import fuse  # only this target needs it
+def _for_target(
+    made: Callable[[Stored | None], Plan], options: Options, stored: Stored | None = None
+) -> Plan:
+    """The plan for the target; kernels find params as they are declared."""
+    ours = made(stored)
+    if options.target != "triton":
+        return ours
+    from tensorlang.plan.fuse import fuse  # only this target needs it
 
-        fused: Plan = fuse(ours, options)
+    fused: Plan = fuse(ours, options)
+    inside = {s for region in fused.regions if region.backend != "torch" for s in region.inputs}
+    if stored is not None or inside.isdisjoint(fused.stored):
         return fused
-    return ours
+    names = {name for name, slot in fused.params if slot in inside}
+    return _for_target(
+        made, options, {n: order for n, order in fused.stored_names().items() if n not in names}
+    )
 
 
 def _has_attention(made: Plan) -> bool:
@@ -88,7 +111,9 @@ def _beyond(made: Plan, options: Options) -> int:
     return count
 
 
-def _planned(graph: Graph, options: Options, fused: bool, keeps: bool = True) -> Plan:
+def _planned(
+    graph: Graph, options: Options, fused: bool, stored: Stored | None, keeps: bool = True
+) -> Plan:
     """A plan with one region; attentions are single steps if `fused`, else spelled out.
 
     If it `keeps` what is made of parameters alone, calls that do so have regimes of their own.
@@ -98,43 +123,94 @@ def _planned(graph: Graph, options: Options, fused: bool, keeps: bool = True) ->
     names = _collect(draft, problems)
     if not keeps:
         problems = [replace(problem, kept=frozenset()) for problem in problems]
-    made = _assembled(draft, chosen_regimes(names, problems, options), options)
+    made = _assembled(draft, chosen_regimes(names, problems, options), options, stored)
     (region,) = made.regions
     asked = any(regime.asks for regime in region.regimes)
     if asked and not any(weights_of(graph, draft.slots, r.steps) for r in region.regimes):
-        return _planned(graph, options, fused, keeps=False)
+        return _planned(graph, options, fused, stored, keeps=False)
     return made
 
 
 def _assembled(
-    draft: Draft, chosen: Sequence[tuple[When, Sequence[Tree]]], options: Options
+    draft: Draft,
+    chosen: Sequence[tuple[When, Sequence[Tree]]],
+    options: Options,
+    stored: Stored | None,
 ) -> Plan:
-    """A plan with one region that holds these regimes."""
+    """A plan with one region that holds these regimes; params lie as these want unless `stored`."""
     graph = draft.graph
     dynamic = [dim.name for dim in graph.program.dynamic]
-    shapes: dict[Slot, tuple[Size, ...]] = {}
-    made_regimes: list[Regime] = []
+    built: list[_Built] = []
     free = len(draft.slots)
     for number, (when, trees) in enumerate(chosen):
         if number:  # a value may lie otherwise in another regime: only outputs keep their slots
             draft, free = renumbered(draft, free)
         builder = build(draft, _replay(trees), free)
         free = builder.free
-        regime, sizes = _regime(draft, builder, when, options, dynamic)
-        made_regimes.append(regime)
-        shapes.update(sizes)
+        built.append(_Built(draft, builder, when))
+    params = {name: draft.slots[node] for name, node in graph.params.items()}
+    orders = {params[name]: order for name, order in (stored or {}).items()}
+    regimes, shapes = _regimes(built, options, dynamic, orders)
+    if stored is None:
+        orders = _stored(built, regimes, shapes, options)
+        if orders:
+            regimes, shapes = _regimes(built, options, dynamic, orders)
     region = Region(
         tuple(draft.slots[node] for node in _bound(graph, draft.alive)),
         tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs)),
-        tuple(made_regimes),
+        regimes,
         "torch",
         "plain torch",
         _spans(graph, graph.outputs),
     )
-    return _plan(draft, region, shapes)
+    return replace(_plan(draft, region, shapes), stored=orders)
 
 
 # --- regimes -------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """The steps of a regime before values are laid out in memory."""
+
+    draft: Draft
+    builder: Builder
+    when: When
+
+
+def _regimes(
+    built: Sequence[_Built], options: Options, dynamic: Sequence[str], stored: Mapping[Slot, Order]
+) -> tuple[tuple[Regime, ...], dict[Slot, tuple[Size, ...]]]:
+    made: list[Regime] = []
+    shapes: dict[Slot, tuple[Size, ...]] = {}
+    for one in built:
+        regime, sizes = _regime(one, options, dynamic, stored)
+        made.append(regime)
+        shapes.update(sizes)
+    return tuple(made), shapes
+
+
+def _stored(
+    built: Sequence[_Built],
+    regimes: Sequence[Regime],
+    shapes: Mapping[Slot, tuple[Size, ...]],
+    options: Options,
+) -> dict[Slot, Order]:
+    """How params lie, as the regimes want them."""
+    draft = built[0].draft
+    graph = draft.graph
+    params = [draft.slots[node] for node in graph.params.values()]
+    wide = [slot for slot in params if len(shapes[slot]) > 1]
+    if not wide:
+        return {}
+    kept: list[Slot] = []
+    typed: dict[Slot, tuple[tuple[Size, ...], Dtype]] = {}
+    for one, regime in zip(built, regimes, strict=True):
+        kept += [step.out for step in weights_of(graph, one.draft.slots, regime.steps)]
+        typed.update((s, (shapes[s], kind)) for s, (_, kind) in one.builder.shapes.items())
+    points = grid([dim.name for dim in graph.program.dynamic], options)
+    profile = profile_of(options.profile)
+    return stored_orders(regimes, wide, kept, typed, points, profile)
+
+
 def _collect(draft: Draft, problems: list[Problem]) -> Sequence[str]:
     """Walk once to find the products whose order is to be chosen; returns the dynamic sizes."""
 
@@ -155,12 +231,9 @@ def _replay(trees: Sequence[Tree]) -> Trees:
 
 
 def _regime(
-    draft: Draft,
-    builder: Builder,
-    when: When,
-    options: Options,
-    dynamic: Sequence[str],
+    built: _Built, options: Options, dynamic: Sequence[str], stored: Mapping[Slot, Order]
 ) -> tuple[Regime, dict[Slot, tuple[Size, ...]]]:
+    draft, builder = built.draft, built.builder
     graph = draft.graph
     outputs = tuple(dict.fromkeys(draft.slots[node] for node in graph.outputs))
     profile = profile_of(options.profile)
@@ -171,9 +244,9 @@ def _regime(
     fixed = (*(draft.slots[node] for node in leaves_of(graph, list(draft.slots))), *outputs)
     weights = {step.out for step in weights_of(graph, draft.slots, steps)}
     read = {slot for step in steps if not weights.intersection(made(step)) for slot in used(step)}
-    steps, shapes = in_memory(steps, fixed, builder.shapes, weights & read)
+    steps, shapes = in_memory(steps, fixed, builder.shapes, weights & read, stored)
     sizes = {slot: shape for slot, (shape, _) in shapes.items()}
-    return expected(graph, draft.slots, steps, shapes, when, point), sizes
+    return expected(graph, draft.slots, steps, shapes, built.when, point), sizes
 
 
 def needed(steps: Sequence[AnyStep], outputs: Sequence[Slot]) -> list[AnyStep]:

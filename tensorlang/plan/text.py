@@ -86,7 +86,9 @@ class _Printer:
         yield f"    peak  {cost_text(regime.cost.peak_bytes)}"
 
     def _declared(self, slot: Slot) -> str:
-        return f"{self.names[slot]}[{shape_text(self.plan.shapes.get(slot, ()))}]"
+        shown = f"{self.names[slot]}[{shape_text(self.plan.shapes.get(slot, ()))}]"
+        order = self.plan.stored.get(slot)
+        return shown if order is None else f"{shown} stored by {', '.join(letters(order))}"
 
     def step(self, step: AnyStep) -> Iterator[tuple[str, str]]:
         """Equations and what is said about them."""
