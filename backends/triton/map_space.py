@@ -85,17 +85,17 @@ class MapAxes:
             extent = product(*map(self.extent, space.batch))
             out.append(Axis("b", AxisKind.GRID, extent, parts=self.split(space.batch)))
         sides = [("i", space.rows, "BM"), ("j", space.columns, "BN")]
-        for name, axes, block in sides if owner == "i" else sides[::-1]:
-            kind = AxisKind.TILE if name == owner else AxisKind.CHUNK
+        for side, axes, block in sides if owner == "i" else sides[::-1]:
+            kind = AxisKind.TILE if side == owner else AxisKind.CHUNK
             extent = product(*map(self.extent, axes))
-            out.append(Axis(name, kind, extent, block, self.split(axes)))
+            out.append(Axis(side, kind, extent, block, self.split(axes)))
         if space.lane is not None:
             out.append(Axis("d", AxisKind.LANE, self.extent(space.lane), "BD"))
-        for wide in sorted(space.wide, key=self.name):
+        for wide in sorted(space.wide, key=lambda axis: self.name(axis)):
             length = space.sizes[wide]
             assert isinstance(length, int), length
-            block = max(16, 1 << (length - 1).bit_length())
-            out.append(Axis(self.name(wide), AxisKind.LANE, integer(length), block))
+            power = max(16, 1 << (length - 1).bit_length())
+            out.append(Axis(self.name(wide), AxisKind.LANE, integer(length), power))
         return out
 
     def split(self, axes: Sequence[int]) -> tuple[Part, ...]:
