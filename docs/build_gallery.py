@@ -27,6 +27,8 @@ SHOWN: dict[str, tuple[str, str]] = {  # the layer whose code is shown, and the 
     "embedding": ("Embedding", "token=4,64"),
     "message_passing": ("MessagePassing", "X=1000,16 src=8000 dst=8000"),
     "equivariant": ("CGConvolution", "X=200,32,9 R=2000,3 W=2000,13,32 src=2000 dst=2000"),
+    "forces": ("LennardJones", "R=100,13,3"),
+    "poisson": ("Laplacian", "X=1000,2"),
     "kernel_density": ("KernelDensity", "X=100,2 S=500,2"),
     "linear_attention": ("LinearAttention", "X=2,128,64"),
     "digits": ("Digits", "X=64,8,8"),

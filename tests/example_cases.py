@@ -17,12 +17,14 @@ from tests.oracles import (
     equivariant,
     fastfood,
     flora,
+    forces,
     grassmann,
     indexing,
     kernel_density,
     linear,
     linear_attention,
     norms,
+    poisson,
     tensorised,
     third_order,
 )
@@ -106,6 +108,10 @@ THIRD = ("Wq", "Wk1", "Wk2", "Wv1", "Wv2", "Wo")
 MIXING = ("Wz", "bz", "Wp", "bp")
 GRASSMANN = ("Wh", "Wg", "W1", "W2", "bg", "b1", "b2", "n1", "n2", "g1", "g2")
 CONV = ("W", "bias")
+PAIR = ("pair.W1", "pair.W2", "pair.b1", "pair.b2", "pair.v")
+EDGES = (real("n", 3), ints("n", "e"), ints("n", "e"))
+RADIAL = {"cutoff": 2.0, "k": 4, "f": 3}
+FIELD = ("W1", "W2", "v", "b1", "b2")
 LINEAR_QKV = tuple(real("b", "n", c) for c in (3, 3, 2))
 TRILINEAR = (real("b", "n", 3),) * 5
 
@@ -311,6 +317,47 @@ CASES: tuple[Case, ...] = (
         {},
         indexing.mean_max,
         (real("n", 3), ints("n", "e"), ints("n", "e")),
+    ),
+    Case(
+        "forces",
+        "LennardJones",
+        {"depth": 0.5, "radius": 0.7},
+        forces.lennard_jones,
+        (real("b", "n", 3),),
+    ),
+    Case("forces", "PairPotential", RADIAL, forces.pair_potential, EDGES, PAIR),
+    Case(
+        "forces",
+        "ForceLoss",
+        RADIAL,
+        forces.force_loss,
+        (*EDGES, real("n", 3)),
+        tuple(f"model.{key}" for key in PAIR),
+    ),
+    Case(
+        "forces",
+        "HessianVector",
+        RADIAL,
+        forces.hessian_vector,
+        (*EDGES, real("n", 3)),
+        tuple(f"model.{key}" for key in PAIR),
+    ),
+    Case("poisson", "Field", {"d": 3, "w": 4}, poisson.field, (real("b", "n", 3),), FIELD),
+    Case(
+        "poisson",
+        "Laplacian",
+        {"d": 2, "w": 4},
+        poisson.laplacian,
+        (real("n", 2),),
+        tuple(f"u.{key}" for key in FIELD),
+    ),
+    Case(
+        "poisson",
+        "Residual",
+        {"d": 3, "w": 4},
+        poisson.residual,
+        (real("n", 3),),
+        tuple(f"field.u.{key}" for key in FIELD),
     ),
     Case(
         "kernel_density",

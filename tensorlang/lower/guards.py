@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from tensorlang.check.program import Apply, Expr, Index, Literal, Reduce, ReduceOp, free_indices
+from tensorlang.check.program import (
+    Apply,
+    Boundary,
+    ComputedAt,
+    Expr,
+    Index,
+    Literal,
+    Read,
+    Reduce,
+    ReduceOp,
+    free_indices,
+)
 from tensorlang.dtype import Dtype
-from tensorlang.lower.terms import conjunction, masked, projected, reads_tensors, uncast
+from tensorlang.lower.terms import children, conjunction, masked, projected, reads_tensors, uncast
 
 Guards = tuple[Expr, ...]
 
@@ -30,13 +41,22 @@ def where_needed(value: Expr, guards: Guards, indices: tuple[Index, ...]) -> Exp
     """A checked position, 0 where no cell needs it.
 
     A guard over indices that the read lacks counts if it is data; one by indices alone, such as a
-    causal mask, would only add a table of where it never holds.
+    causal mask, would only add a table of where it never holds. One that is computed from what is
+    read there has looked at the position already.
     """
     conditions = [
         projected(guard, indices)
         for guard in guards
-        if reads_tensors(guard) or set(free_indices(guard)) <= set(indices)
+        if (reads_tensors(guard) or set(free_indices(guard)) <= set(indices))
+        and not _looks_at(guard, value)
     ]
     if not conditions:
         return value
     return masked(conjunction(conditions), value, Literal(0, Dtype.INT))
+
+
+def _looks_at(expr: Expr, position: Expr) -> bool:
+    """Whether an expression reads something at a computed position."""
+    if isinstance(expr, Read) and ComputedAt(position, Boundary.CHECKED) in expr.subscripts:
+        return True
+    return any(_looks_at(child, position) for child in children(expr))
