@@ -68,7 +68,10 @@ def class_text(
 
 
 def docstring(text: str, indent: int) -> list[str]:
-    """A docstring whose content is exactly the text; triple quotes where nothing needs escapes."""
+    """A docstring whose content is the text; triple quotes where nothing needs escapes.
+
+    Lines are indented as inspect.getdoc expects.
+    """
     margin = " " * indent
     lines = text.split("\n")
     plain = all(line.isprintable() for line in lines) and "\\" not in text and '"""' not in text
@@ -76,7 +79,10 @@ def docstring(text: str, indent: int) -> list[str]:
         return statement(repr(text), indent)
     if len(lines) == 1:
         return [f'{margin}"""{text}"""']
-    return [f'{margin}"""{lines[0]}', *lines[1:-1], f'{lines[-1]}"""']
+    if not indent:
+        return [f'"""{lines[0]}', *lines[1:-1], f'{lines[-1]}"""']
+    inner = [f"{margin}{line}" if line else "" for line in lines[1:]]
+    return [f'{margin}"""{lines[0]}', *inner, f'{margin}"""']
 
 
 def _shown(value: Value) -> str:
