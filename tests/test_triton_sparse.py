@@ -339,6 +339,14 @@ def test_what_is_left_to_others(name: str, tmp_path: Path) -> None:
     assert "K3" not in {backend for backend, _ in _regions(PLAIN[name], tmp_path)}
 
 
+def test_too_long_a_sum_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "spec.tl"
+    path.write_text(CONVOLUTION.replace("irreps(2)", "irreps(4)"))
+    (unit,) = tl.compile(path, target="triton").units
+    reasons = [r.reason for r in unit.plans[""].regions]
+    assert any("terms, more than 400" in reason for reason in reasons), reasons
+
+
 def test_a_value_that_others_read_is_an_operand(tmp_path: Path) -> None:
     text = """
 layer L(u = 8):

@@ -134,9 +134,11 @@ class _Text:
         positions = [at[picked.slot] for picked in self.space.picks]
         extents = [size(value) for value in self.space.sizes.values()]
         given = ", ".join([*(f"{x}.to(dtype)" for x in operands), *positions, *extents])
+        atomic = any(map(self.space.atomic, range(self.count + 1)))
+        ordered = " or torch.are_deterministic_algorithms_enabled()" if atomic else ""
         body = [
             f'"""{region.backend}: {region.reason}."""',
-            f"if not _kernels_run({operands[0]}):",
+            f"if not _kernels_run({operands[0]}){ordered}:",
             f"    return {torch_function}({', '.join([*inputs, *sizes])})",
             f"dtype = _common({', '.join(dict.fromkeys(operands))})",
             f"return {self.name}({given})",

@@ -36,6 +36,7 @@ DENSEST = 0.4
 PLAIN_RATE = 0.2
 """What arithmetic outside of matrix products reaches of a device's rate inside of them."""
 FEWEST_TERMS = 3
+MOST_TERMS = 400
 MOST_VALUES = 256
 """Cells of operands and results that one lane holds."""
 
@@ -49,11 +50,14 @@ class SparseFamily:
         step = layer.steps[k]
         if not known or not isinstance(step, Step) or not (linear(step) or scatters(step)):
             return ""
+        reason = ""
         for last in _followers(layer, k):
             members = _before(layer, last, known)
-            if k in members and not isinstance(_form(layer, members), str):
+            found = _form(layer, members) if k in members else None
+            if isinstance(found, Form):
                 return [members]
-        return ""
+            reason = reason or found or ""
+        return reason
 
     def judge(self, layer: Layer, members: Members) -> Group | str:
         found = _form(layer, members)
@@ -139,21 +143,22 @@ def _before(layer: Layer, last: int, known: Constants) -> Members:
             members -= cut
 
 
-def _form(layer: Layer, members: Members) -> Form | str:
-    """What a group computes, if it is sparse enough to be unrolled."""
+def _form(layer: Layer, members: Members) -> Form | str | None:
+    """What a group computes; None if that is not a sum with a sparse constant, or why it is too
+    long a one."""
     steps = layer.plain(members)
     known = constants(layer.leaves)
     read = {read.node for step in steps for read in step.node.reads} & set(known)
     if not read or not any(isinstance(step.node.op, Contract) for step in steps):
-        return "no constant"
+        return None
     found = form(steps, known, layer.shapes)
-    if isinstance(found, str):
-        return found
-    if len(found.operands) < 3:
-        return "a linear map"
+    if isinstance(found, str) or len(found.operands) < 3:
+        return None
     sizes = [prod(d.size for d in o.dims if isinstance(d, Component)) for o in found.operands]
-    if sum(sizes) > MOST_VALUES:
-        return "too many values for registers"
     if not FEWEST_TERMS <= len(found.terms) <= DENSEST * prod(sizes):
-        return "it is not sparse"
+        return None
+    if len(found.terms) > MOST_TERMS:
+        return f"a sum of {len(found.terms)} terms, more than {MOST_TERMS}"
+    if sum(sizes) > MOST_VALUES:
+        return f"a sum of {sum(sizes)} values, more than {MOST_VALUES} in registers"
     return found
