@@ -179,6 +179,12 @@ class Cells:
             return number(value, dtype)
         if value not in (1, -1):
             factors.insert(0, number(value, dtype))
+        for k, factor in enumerate(factors):
+            match factor:
+                case App("where", (condition, Lit(1), Lit(0))) if len(factors) > 1:
+                    rest = self._mul((*factors[:k], *factors[k + 1 :]), dtype)
+                    product: Scalar = App("where", (condition, rest, number(0, dtype)), dtype)
+                    return App("neg", (product,), dtype) if value == -1 else product
         product = factors[0] if len(factors) == 1 else App("mul", tuple(factors), dtype)
         return App("neg", (product,), dtype) if value == -1 else product
 
