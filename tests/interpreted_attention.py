@@ -233,5 +233,125 @@ def operators_of_pairs_are_well_formed() -> None:
     torch.library.opcheck(backward, (*given, made, lse, torch.randn_like(made)))
 
 
+BIASES = """
+layer Alibi(d = 12, heads = 2):
+    \"\"\"A bias of positions, its slope by head.\"\"\"
+    dim    h = heads, c = d / heads
+    input  Q[..., h, n, c], K[..., h, n, c], V[..., h, n, c]
+    A[..., h, n, n'] = softmax[n' where n' <= n](
+        Q[..., h, n, c] * K[..., h, n', c] / sqrt(|c|) - 2^(-8 * (h + 1) / |h|) * (n - n'))
+    output Y[..., h, n, c] = A[..., h, n, n'] * V[..., h, n', c]
+
+layer Slopes(c = 5):
+    \"\"\"The slopes are learnt.\"\"\"
+    input  Q[b, h, n, c], K[b, h, n, c], V[b, h, n, c], s[h]
+    A[b, h, n, n'] = softmax[n'](Q[b, h, n, c] * K[b, h, n', c] - s[h] * abs(n - n'))
+    output Y[b, h, n, c] = A[b, h, n, n'] * V[b, h, n', c]
+
+layer Relative(c = 5, w = 3):
+    \"\"\"A table of relative positions.\"\"\"
+    dim    r = 2 * w + 1
+    input  Q[b, h, n, c], K[b, h, n, c], V[b, h, n, c], R[h, r]
+    A[b, h, n, n'] = softmax[n' where n' <= n + 2](
+        Q[b, h, n, c] * K[b, h, n', c] + R[h, max(0, min(2 * w, n' - n + w))])
+    output Y[b, h, n, c] = A[b, h, n, n'] * V[b, h, n', c]
+
+layer Whole(c = 5):
+    input  Q[b, h, n, c], K[b, h, m, c], V[b, h, m, c], T[n, b, m, h]
+    A[b, h, n, m] = softmax[m](T[n, b, m, h] - Q[b, h, n, c] * K[b, h, m, c])
+    output Y[b, h, n, c] = A[b, h, n, m] * V[b, h, m, c]
+
+layer Tied(c = 5):
+    input  Q[b, h, n, c], K[b, h, m, c], V[b, h, m, c], T[n, m]
+    A[b, h, n, m] = softmax[m](Q[b, h, n, c] * K[b, h, m, c] + T[n, m])
+    output Y[b, n, h, c] = A[b, h, n, m] * V[b, h, m, c]
+
+layer OfKeys(c = 5):
+    input  Q[b, h, n, c], K[b, h, m, c], V[b, h, m, c], T[b, m], keep[n, m]: bool
+    A[b, h, n, m] = softmax[m where keep[n, m]](Q[b, h, n, c] * K[b, h, m, c] + T[b, m])
+    output Y[b, n, h, c] = A[b, h, n, m] * V[b, h, m, c]
+
+layer Shared(c = 5, g = 2, q = 3):
+    \"\"\"Heads that share keys, each with its bias.\"\"\"
+    input  Q[b, n, g, q, c], K[b, n, g, c], V[b, n, g, c], T[q, n, n']
+    A[b, g, q, n, n'] = softmax[n' where n' <= n](
+        Q[b, n, g, q, c] * K[b, n', g, c] + T[q, n, n'])
+    output Y[b, n, g, q, c] = A[b, g, q, n, n'] * V[b, n', g, c]
+
+layer Wide(a = 3, e = 2, r = 4):
+    \"\"\"Two feature and two value indices.\"\"\"
+    input  Q[b, n, a, e], K[b, m, a, e], V[b, m, r, a], T[n, m]
+    A[b, n, m] = softmax[m](Q[b, n, a, e] * K[b, m, a, e] + T[n, m])
+    output Y[b, a, n, r] = A[b, n, m] * V[b, m, r, a]
+"""
+
+
+def _biased(
+    layer: str, kernels: int, *shapes: tuple[int, ...], masks: tuple[Tensor, ...] = ()
+) -> None:
+    _compare(BIASES, layer, *shapes, masks=masks, kernels=kernels)
+
+
+@check
+def a_bias_of_positions_is_computed_in_the_kernel() -> None:
+    _biased("Alibi", 4, *[(2, 2, 19, 6)] * 3)
+    fused = _written(BIASES).Alibi(d=12)
+    assert "_attention_0_bias" not in _names(fused)
+
+
+@check
+def a_bias_that_is_learnt() -> None:
+    for n in (5, 18):
+        _biased("Slopes", 5, *[(2, 2, n, 5)] * 3, (2,))
+        _biased("Relative", 5, *[(2, 2, n, 5)] * 3, (2, 7))
+
+
+@check
+def a_bias_that_is_a_tensor() -> None:
+    for n, m in ((3, 19), (17, 4), (1, 1)):
+        rest = ((2, 3, n, 5), (2, 3, m, 5), (2, 3, m, 5))
+        _biased("Whole", 5, *rest, (n, 2, m, 3))
+        _biased("Tied", 5, *rest, (n, m))
+        keep = torch.rand(n, m) < 0.6
+        _biased("OfKeys", 5, *rest, (2, m), masks=(keep,))
+
+
+@check
+def heads_that_share_keys_and_several_features() -> None:
+    _biased("Shared", 5, (2, 7, 2, 3, 5), (2, 7, 2, 5), (2, 7, 2, 5), (3, 7, 7))
+    _biased("Wide", 5, (2, 5, 3, 2), (2, 17, 3, 2), (2, 17, 4, 3), (5, 17))
+
+
+@check
+def second_derivatives_and_transforms_with_a_bias() -> None:
+    module = _written(BIASES).Tied()
+    shapes = ((1, 2, 3, 5), (1, 2, 4, 5), (1, 2, 4, 5), (3, 4))
+    leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(module, leaves, fast_mode=True)
+    assert torch.autograd.gradgradcheck(module, leaves, fast_mode=True)
+    many = [torch.stack([x.detach(), -x.detach()]) for x in leaves]
+    each = torch.stack([module(*(x[k] for x in many)) for k in range(2)])
+    torch.testing.assert_close(torch.vmap(module)(*many), each, rtol=1e-10, atol=1e-10)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
+    _both(lambda: compiled(*leaves), lambda: module(*leaves), leaves)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = [x.detach().float().requires_grad_() for x in leaves]
+        made = module(*low)
+    grads = torch.autograd.grad(made.float().sum(), low)
+    assert all(grad.dtype is torch.float32 for grad in grads)
+
+
+@check
+def a_bias_may_be_minus_infinity() -> None:
+    module = _written(BIASES).Tied()
+    q, k, v = (torch.randn(2, 2, n, 5, dtype=torch.float64) for n in (3, 20, 20))
+    keep = torch.arange(20) < torch.tensor([[0], [7], [20]])
+    bias = torch.zeros(3, 20, dtype=torch.float64).masked_fill(~keep, -torch.inf)
+    made = module(q, k, v, bias)
+    want = torch.softmax((q @ k.mT + bias)[:, :, 1:], -1) @ v
+    torch.testing.assert_close(made[:, 1:].transpose(1, 2), want, rtol=1e-9, atol=1e-9)
+    assert torch.equal(made[:, 0], torch.zeros(2, 2, 5, dtype=torch.float64))
+
+
 if __name__ == "__main__":
     interpreted.main(CHECKS)

@@ -9,24 +9,43 @@ kernels that own keys and queries: no atomics. Heads that are no powers of two a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from tensorlang.backends.triton.attention_parts import Attention, Parts, zeros
-from tensorlang.backends.triton.build import call, real
+from tensorlang.backends.triton.attention_parts import Attention, Mask, Parts, zeros
+from tensorlang.backends.triton.build import call, integer, real
 from tensorlang.backends.triton.configs import ATTENTION, padded
-from tensorlang.backends.triton.kernel_ir import Axis, Config, Kernel, Ref, Stmt, Store
+from tensorlang.backends.triton.kernel_ir import (
+    Axis,
+    AxisKind,
+    Config,
+    Expr,
+    For,
+    Iota,
+    Kernel,
+    Let,
+    Reduce,
+    Reduction,
+    Ref,
+    Role,
+    Stmt,
+    Store,
+    Tensor,
+)
 from tensorlang.backends.triton.tails import mask_tails
 
 
 def kernels(attention: Attention) -> tuple[Kernel, ...]:
-    """forward, delta, backward to keys and values, backward to queries."""
+    """forward, delta, backward to keys and values, to queries, and to a bias if it needs that."""
     parts = Parts(attention)
     width = max(padded(attention.features), padded(attention.values))
-    made = (
+    made = [
         _forward(parts, ATTENTION.configs("forward", width)),
         parts.delta(ATTENTION.configs("delta", width)),
         _keys(parts, ATTENTION.configs("keys", width)),
         _queries(parts, ATTENTION.configs("queries", width)),
-    )
+    ]
+    if attention.graded is not None:
+        made.append(_bias(parts, attention.graded, ATTENTION.configs("bias", width)))
     return tuple(map(mask_tails, made))
 
 
@@ -107,6 +126,49 @@ def _queries(parts: Parts, configs: tuple[Config, ...]) -> Kernel:
     ]
     doc = "Gradient of queries."
     return _kernel(parts, "queries", doc, "QKVGLD", ("DQ",), "ij", stmts, configs)
+
+
+def _bias(parts: Parts, mask: Mask, configs: tuple[Config, ...]) -> Kernel:
+    """Owns a tile of the bias, adds up what it lacks: queries, parts of the batch."""
+    names = [index.axis for index in mask.index if isinstance(index, Iota)]
+    kept = [k for k in range(parts.a.batch) if f"b{k}" in names]
+    lost = [k for k in range(parts.a.batch) if k not in kept]
+    whole = "i" in names
+    once = whole and not lost  # nothing is added up
+
+    def cells(full: bool) -> list[Stmt]:
+        slope: Expr = Ref("ds")
+        if not whole:
+            slope = Reduce(Reduction.SUM, slope, "i")
+        return [
+            *parts.load("q", "Q", "i", "c"),
+            *(parts.logits("q", "k") if whole else parts.logits("k", "q")),
+            *parts.rows(),
+            *parts.probabilities("j" if whole else "i", full),
+            *parts.load("g", "G", "i", "e"),
+            *(parts.slope("g", "v") if whole else parts.slope("v", "g")),
+            Let("db", slope if once else call("add", Ref("db"), slope)),
+        ]
+
+    inner: list[Stmt] = [*parts.load("k", "K", "j", "c"), *parts.load("v", "V", "j", "e")]
+    inner += cells(False) if whole else parts.walk("j", "i", ("db",), cells)
+    own = [parts.tile("j")]
+    own = [parts.tile("i"), *own] if whole else [*own, parts.chunk("i")]
+    if lost:
+        axis = parts.batch("r", AxisKind.SERIAL, lost)
+        inner = [For("r", integer(0), axis.extent, ("db",), tuple(inner))]
+        own.append(axis)
+    body = [
+        *([] if once else [zeros("db", ("i", "j") if whole else ("j",))]),
+        *inner,
+        Store(f"D{mask.name}", mask.index, Ref("db")),
+    ]
+    kernel = parts.kernel(
+        "bias", "Gradient of the bias.", "QKVGLD", (), parts.a.masks, own, body,
+        ("N", "M", *parts.a.sizes), configs, kept,
+    )  # fmt: skip
+    made = Tensor(f"D{mask.name}", Role.OUT, mask.dtype, mask.extents)
+    return replace(kernel, tensors=(*kernel.tensors, made))
 
 
 def _slopes(parts: Parts, tensor: str, row: str, sums: Sequence[str]) -> list[Stmt]:

@@ -67,7 +67,8 @@ class Attention:
     """What one attention is: sizes of the batch (B0, B1, …: run-time), c and e (fixed), scale.
 
     `condition` is over Iota("i"), Iota("j"), Iota("b0")… and Loads of the masks; None: all keys.
-    `sizes` are further integer arguments that the condition mentions.
+    `bias` is added to the scaled logits, over the same. `sizes` are further integer arguments that
+    these mention. `graded` is the mask that the bias is, if it needs a gradient.
     """
 
     name: str
@@ -78,6 +79,8 @@ class Attention:
     condition: Expr | None = None
     masks: tuple[Mask, ...] = ()
     sizes: tuple[str, ...] = ()
+    bias: Expr | None = None
+    graded: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,19 @@ class Parts:
     # --- bodies ----------------------------------------------------------------------------------
     def scaled(self) -> tuple[str, float]:
         """The name of the logits and what is still to be multiplied: a scale that is not positive
-        would exchange max and min, so it is applied at once."""
-        return ("s", self.a.scale * LOG2E) if self.a.scale > 0 else ("scaled", 1.0)
+        would exchange max and min, and a bias has another, so it is applied at once."""
+        if self.a.scale > 0 and self.a.bias is None:
+            return "s", self.a.scale * LOG2E
+        return "scaled", 1.0
 
     def logits(self, a: str, b: str) -> list[Stmt]:
         """s[a's rows, b's rows] = sum over c of a * b, one piece of c after the other."""
         stmts = self.dots("s", a, b, "c")
-        if self.a.scale <= 0:
-            factor = real(self.a.scale * LOG2E)
-            stmts.append(Let("scaled", call("mul", Ref("s"), factor)))
+        if self.scaled()[0] == "scaled":
+            scaled = call("mul", Ref("s"), real(self.a.scale * LOG2E))
+            if self.a.bias is not None:
+                scaled = call("add", scaled, call("mul", self.a.bias, real(LOG2E)))
+            stmts.append(Let("scaled", scaled))
         return stmts
 
     def start(self, sums: Sequence[str]) -> list[Stmt]:
@@ -117,7 +124,7 @@ class Parts:
             s = "kept"
         out.append(Let("m_next", call("max", Ref("m"), Reduce(Reduction.MAX, Ref(s), walked))))
         top = "m_next"
-        if not full:
+        if not full or self.a.bias is not None:  # which may be -inf itself
             out.append(Let("m_finite", self.finite("m_next")))
             top = "m_finite"
         shifted = call("sub", scaled_by(Ref(s), c), scaled_by(Ref(top), c))
@@ -245,9 +252,10 @@ class Parts:
         body: list[Stmt],
         sizes: Sequence[str],
         configs: tuple[Config, ...],
+        kept: Sequence[int] | None = None,
     ) -> Kernel:
-        batch = tuple(Part(f"b{k}", Ref(f"B{k}")) for k in range(self.a.batch))
-        grid = [Axis("b", AxisKind.GRID, product(*(p.extent for p in batch)), parts=batch)]
+        """`kept` are the batch axes of the grid, if not all."""
+        grid = [self.batch("b", AxisKind.GRID, range(self.a.batch) if kept is None else kept)]
         tensors = [self.tensor(name, Role.IN) for name in inputs]
         tensors += [Tensor(m.name, Role.IN, m.dtype, m.extents) for m in masks]
         tensors += [self.tensor(name, Role.OUT) for name in outputs]
@@ -266,6 +274,11 @@ class Parts:
         )  # fmt: skip
 
     # --- axes and tensors ------------------------------------------------------------------------
+    def batch(self, name: str, kind: AxisKind, which: Sequence[int]) -> Axis:
+        """Some of the batch axes as one."""
+        parts = tuple(Part(f"b{k}", Ref(f"B{k}")) for k in which)
+        return Axis(name, kind, product(*(part.extent for part in parts)), parts=parts)
+
     def lanes(self, letter: str) -> list[str]:
         size = self.a.features if letter == "c" else self.a.values
         return [f"{letter}{k}" for k in range(len(pieces(size)))]

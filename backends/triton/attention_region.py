@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tensorlang.backends.triton.attention import kernels
 from tensorlang.backends.triton.attention_parts import Attention
-from tensorlang.backends.triton.attention_reading import Reading
+from tensorlang.backends.triton.attention_reading import Reading, indices_of
 from tensorlang.backends.triton.attention_text import Family, Operand, Text
 from tensorlang.backends.triton.configs import ATTENTION
 from tensorlang.backends.triton.kernel_ir import Expr, Ref
@@ -30,11 +30,14 @@ def printed(region: Region, plan: Plan, name: str) -> Printed:
     }
     steps = {s.out: s for s in regime.steps if isinstance(s, Step)}
     reading = Reading(axes, dtypes(plan), steps)
-    condition = reading.value(a.mask)
+    condition, bias = reading.value(a.mask), reading.value(a.bias)
+    graded = None
+    if a.bias is not None and a.bias.node not in steps:
+        graded = reading.masks[a.bias.node, tuple(indices_of(a.bias))]
     features, values = width(a, a.feature), width(a, a.value)
     attention = Attention(
         name, len(a.batch), features, values, a.scale, condition,
-        tuple(reading.masks.values()), tuple(reading.sizes),
+        tuple(reading.masks.values()), tuple(reading.sizes), bias, graded,
     )  # fmt: skip
     operands = (
         Operand("Q", a.q, a.query, a.feature),

@@ -74,6 +74,8 @@ class Text:
         self.sizes = list(attention.sizes)
         self.batch = [f"B{k}" for k in range(attention.batch)]
         self.given = [operand.name for operand in operands]
+        graded = attention.graded
+        self.graded = [*self.given, *([] if graded is None else [graded.name])]
         self.whole = [*a.batch, *a.query, *a.value]
         self.order = tuple(range(len(a.batch) + 2))
         if len(a.value) == 1:
@@ -93,7 +95,7 @@ class Text:
         parts += self._operator("forward", given, self._outputs(), self._run_forward(), 2)
         given += ["O", "L", "G"]
         made = self._gradients()
-        parts += self._operator("backward", given, made, self._run_backward(), len(self.given))
+        parts += self._operator("backward", given, made, self._run_backward(), len(self.graded))
         return "\n\n\n".join(parts)
 
     def table(self, kernel: Kernel) -> str:
@@ -155,8 +157,8 @@ class Text:
         ]
 
     def _made(self) -> tuple[str, str]:
-        grads = ", ".join(f"D{name}" for name in self.given)
-        return grads, f"{grads} = {', '.join(f'torch.empty_like({name})' for name in self.given)}"
+        grads = ", ".join(f"D{name}" for name in self.graded)
+        return grads, f"{grads} = {', '.join(f'torch.empty_like({name})' for name in self.graded)}"
 
     def _gradients(self) -> list[str]:
         grads, made = self._made()
@@ -191,7 +193,8 @@ class Text:
             f"return {self._result(size)}, L",
         ]
         given = ", ".join([*self.given, *masks, "O", "L", "G", *extents])
-        grads = ", ".join(f"D{o.name}" if o.read is not None else "_" for o in self.operands)
+        unread = {f"D{o.name}" for o in self.operands if o.read is None}
+        grads = ", ".join("_" if d in unread else d for d in (f"D{n}" for n in self.graded))
         backward = [
             "dtype = y.dtype",
             *self._views(at, size),
@@ -202,6 +205,9 @@ class Text:
         for operand, taken, text in read:
             back = _back(self.a, operand, taken, size)
             gives.setdefault(taken.node, []).append(f"{back}.to({text}.dtype)")
+        for (slot, _), mask in self.reading.masks.items():
+            if mask == self.attention.graded:
+                gives.setdefault(slot, []).append(f"D{mask.name}.to({at[slot]}.dtype)")
         results = [" + ".join(gives.get(slot, ["None"])) for slot in region.inputs]
         backward.append(f"return {tuple_text(results)}")
         arguments = [*inputs, "y", "L", "g"]

@@ -9,13 +9,14 @@ from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import App, Arg, At, Lit, Pointwise, Read, Scalar
 from tensorlang.ir.reads import leaves, read_indices
 from tensorlang.plan.family import Group, Layer, Members
-from tensorlang.plan.plan import AnyStep, Attention, AttentionStep, Step
+from tensorlang.plan.plan import AnyStep, Attention, AttentionStep, Slot, Step
 from tensorlang.size import Size, product
 
 WIDEST_HEAD = 128
 
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 CONDITIONS = COMPARISONS | {"and", "or", "not", "add", "neg", "mul"}
+BIASES = {"to_real", "add", "neg", "mul", "div", "abs", "exp", "sqrt", "min", "max"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,9 @@ class AttentionFamily:
         (k,) = members
         step = layer.steps[k]
         assert isinstance(step, AttentionStep), step
-        at = condition_of(layer, step)
-        return Group(members, _reason(layer, step, at), () if at is None else (at,))
+        mask, bias = condition_of(layer, step), bias_of(layer, step)
+        copied = tuple(sorted(at for at in (mask, bias) if at is not None))
+        return Group(members, _reason(layer, step, mask, bias), copied)
 
 
 def attention_problem(step: AttentionStep) -> str | None:
@@ -45,12 +47,8 @@ def attention_problem(step: AttentionStep) -> str | None:
     problem = heads_problem(a)
     if problem is not None:
         return problem
-    if a.bias is not None:
-        return "an additive bias stays with torch"
-    for read in (a.q, a.k, a.v, *(() if a.mask is None else (a.mask,))):
-        if not simple(read):
-            return "operands are read at computed positions"
-    return None
+    read = (a.q, a.k, a.v, *(r for r in (a.mask, a.bias) if r is not None))
+    return None if all(map(simple, read)) else "operands are read at computed positions"
 
 
 def one_query(a: Attention) -> Attention:
@@ -114,8 +112,38 @@ def condition_of(layer: Layer, step: AttentionStep) -> int | None:
     return maker if is_condition(layer.steps[maker]) else None
 
 
-def _reason(layer: Layer, step: AttentionStep, condition: int | None) -> str:
+def bias_of(layer: Layer, step: AttentionStep) -> int | None:
+    """The step that makes the bias, if the kernel can: from what has no gradient."""
+    bias = step.attention.bias
+    if bias is None or bias.node not in layer.maker:
+        return None
+    at = layer.maker[bias.node]
+    (made,) = layer.plain([at]) or (None,)
+    if made is None or not isinstance(made.node.op, Pointwise) or not constant(layer, bias.node):
+        return None
+    spelled = all(map(simple, made.node.reads)) and _is_bias(made.node.op.expr)
+    return at if spelled else None
+
+
+def constant(layer: Layer, slot: Slot) -> bool:
+    """Whether a value is made of positions and sizes alone."""
+    if slot not in layer.maker:
+        return False
+    made = layer.plain([layer.maker[slot]])
+    return bool(made) and all(constant(layer, read.node) for read in made[0].node.reads)
+
+
+def _is_bias(expr: Scalar) -> bool:
+    if not isinstance(expr, App):
+        return not (isinstance(expr, Lit) and isinstance(expr.value, complex))
+    return expr.function in BIASES | CONDITIONS and all(map(_is_bias, expr.args))
+
+
+def _reason(layer: Layer, step: AttentionStep, condition: int | None, bias: int | None) -> str:
     saved = "softmax and both products in one kernel, the logits are never stored"
+    if step.attention.bias is not None:
+        how = "read per cell" if bias is None else "computed from positions"
+        saved = f"{saved}; the bias is {how}"
     if step.attention.mask is None:
         return f"attention: {saved}"
     if condition is None:

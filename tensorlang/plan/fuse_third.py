@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import At, Contract, Read, Semiring
 from tensorlang.ir.reads import mentions, rename_read
+from tensorlang.plan.cost import made
 from tensorlang.plan.family import Group, Layer, Members
 from tensorlang.plan.fuse_attention import condition_of, heads_problem, one_query, simple
 from tensorlang.plan.plan import Attention, AttentionStep, Slot, Step
@@ -35,16 +36,17 @@ class ThirdFamily:
         if not isinstance(step, AttentionStep) or len(step.attention.key) != 2:
             return ""
         found = third(step.attention, _plain(layer))
-        return f"attention to pairs of keys: {found}" if isinstance(found, str) else [(k,)]
+        if isinstance(found, str):
+            return f"attention to pairs of keys: {found}"
+        return [_members(layer, k, found)]
 
     def judge(self, layer: Layer, members: Members) -> Group | str:
-        (k,) = members
-        step = layer.steps[k]
+        step = layer.steps[members[-1]]
         assert isinstance(step, AttentionStep), step
         found = third(step.attention, _plain(layer))
         assert isinstance(found, Third), found
         at = condition_of(layer, step)
-        copied = {layer.maker[slot] for slot in found.products}
+        copied = {layer.maker[slot] for slot in found.products} - {*members}
         reason = "attention to pairs of keys: one kernel, no tensor over queries and pairs"
         if step.attention.mask is not None:
             how = (
@@ -54,12 +56,22 @@ class ThirdFamily:
         return Group(members, reason, tuple(sorted({*copied, *(() if at is None else (at,))})))
 
 
-def third(a: Attention, made: Mapping[Slot, Step]) -> Third | str:
+def _members(layer: Layer, k: int, found: Third) -> Members:
+    """The attention and products that nobody else reads."""
+    members = {k}
+    for at in sorted((layer.maker[slot] for slot in found.products), reverse=True):
+        (slot,) = made(layer.steps[at])
+        if slot not in layer.needed and {*layer.readers.get(slot, ())} <= members:
+            members.add(at)
+    return tuple(sorted(members))
+
+
+def third(a: Attention, steps: Mapping[Slot, Step]) -> Third | str:
     """The parts of an attention to pairs of keys, or why it is not for K2."""
     a = one_query(a)
     if a.bias is not None:
         return "an additive bias stays with torch"
-    keys, values = _Product(a.key, made, list(a.sizes)), _Product(a.key, made, list(a.sizes))
+    keys, values = (_Product(a.key, steps, list(a.sizes)) for _ in range(2))
     keys.take(a.k)
     values.take(a.v)
     if values.factor != 1 or len(values.sizes) > len(a.sizes):
@@ -101,14 +113,14 @@ class _Product:
     sum over gets new indices at the end of `sizes`."""
 
     keys: Sequence[int]
-    made: Mapping[Slot, Step]
+    steps: Mapping[Slot, Step]
     sizes: list[Size]
     factor: float = 1.0
     reads: list[Read] = field(default_factory=list)
     products: list[Slot] = field(default_factory=list)
 
     def take(self, read: Read) -> None:
-        step = self.made.get(read.node)
+        step = self.steps.get(read.node)
         both = all(mentions(read, (key,)) for key in self.keys)
         if step is None or not both or not simple(read) or not _is_product(step):
             self.reads.append(read)
