@@ -127,6 +127,22 @@ CASES: dict[str, tuple[tuple[Size, ...], list[tuple[Dim, ...]]]] = {
             (Free(0), Component(2), Free(1)),
         ],
     ),
+    "long edges": (
+        (E, U),
+        [
+            (Picked(9, (0,)), Component(3), Free(1)),
+            (Picked(8, (0,)), Component(2), Free(1)),
+            (Free(0), Component(2)),
+        ],
+    ),
+    "long edges, numbers": (
+        (E, U),
+        [
+            (Picked(9, (0,)), Component(3), Free(1)),
+            (Picked(8, (0,)), Component(2)),
+            (Free(0), Component(2), Free(1)),
+        ],
+    ),
     "both ends": (
         (E, 8),
         [
@@ -229,6 +245,46 @@ def test_kernels_on_numpy(name: str, edges: int) -> None:
             want = _scattered(form, arrays, k, sizes, arrays[k].shape)
             got = np.where(_mentioned(form, k, arrays[k].shape), got, 0)
             np.testing.assert_allclose(got, want, atol=1e-11)
+
+
+@pytest.mark.parametrize("edges", [7, 1, 0])
+@pytest.mark.parametrize("name", ["edges", "both ends", "long edges"])
+def test_sums_in_order_on_numpy(name: str, edges: int) -> None:
+    made, form, extents = _made(name, edges)
+    assert made.ordered is not None
+    sizes = {"e": edges, "n": 3, "u": 133}
+    rng = np.random.default_rng(2)
+    arrays: dict[int, Array] = {
+        k: rng.standard_normal(tuple(_number(size, sizes) for size in shape))
+        for k, shape in extents.items()
+    }
+    arrays |= {9: rng.integers(0, 3, edges), 8: rng.integers(0, 3, edges)}
+    given = {n: _number(size, sizes) for n, size in made.space.sizes.items()}
+    tensors = {f"X{k}": arrays[k] for k in extents if k} | {"G": arrays[0]}
+    tensors |= {made.space.position_tensor(p): arrays[p.slot] for p in made.space.picks}
+    found: dict[int, Array] = {}
+    for k, kernel in made.ordered.sums.items():
+        landing = made.space.landing(k)
+        assert landing is not None and problems(kernel) == []
+        positions = arrays[landing.slot]
+        order = np.argsort(positions, kind="stable")
+        starts = np.searchsorted(positions[order], np.arange(4))
+        out = f"D{k}" if k else "Y"
+        found[k] = _run(kernel, {**tensors, "P": order, "S": starts}, given)[out]
+    if made.ordered.rest is not None:
+        assert problems(made.ordered.rest) == []
+        rest = _run(made.ordered.rest, {**tensors}, given)
+        found |= {k: rest[f"D{k}"] for k in extents if f"D{k}" in rest}
+    assert set(found) == set(extents)
+    for k, got in found.items():
+        want = _scattered(form, arrays, k, sizes, arrays[k].shape)
+        got = np.where(_mentioned(form, k, arrays[k].shape), got, 0)
+        np.testing.assert_allclose(got, want, atol=1e-11)
+
+
+def test_which_sums_have_no_order() -> None:
+    assert _made("long edges, numbers", 0)[0].ordered is None
+    assert _made("per sample", 0)[0].ordered is None
 
 
 def _mentioned(form: Form, operand: int, shape: tuple[int, ...]) -> Array:

@@ -15,12 +15,14 @@ from tensorlang.backends.triton.kernel_ir import (
     GRID_KINDS,
     Axis,
     AxisKind,
+    Cast,
     Config,
     Expr,
     For,
     Iota,
     Kernel,
     Let,
+    Load,
     Ref,
     Stmt,
     block_of,
@@ -35,6 +37,8 @@ def problems(kernel: Kernel) -> Iterator[str]:
     """What is wrong with the loops of a kernel."""
     if not any(isinstance(stmt, For) for stmt in kernel.body):
         return
+    if all(_from_data(kernel, s) for s in kernel.body if isinstance(s, For)):
+        return
     outer = coverage_pairs.nested(kernel)
     if outer is not None:
         yield from coverage_pairs.problems(kernel, outer)
@@ -42,6 +46,13 @@ def problems(kernel: Kernel) -> Iterator[str]:
     config = Config(tuple((name, BLOCK) for name in blocks(kernel)))
     for sizes in _samples(kernel):
         yield from _with_sizes(kernel, config, sizes)
+
+
+def _from_data(kernel: Kernel, loop: For) -> bool:
+    """Whether a tensor says where a loop starts and ends."""
+    lets = {s.name: s.value for s in kernel.body if isinstance(s, Let)}
+    ends = (lets.get(e.name, e) if isinstance(e, Ref) else e for e in (loop.lo, loop.hi))
+    return all(isinstance(node, Cast) and isinstance(node.a, Load) for node in ends)
 
 
 def _samples(kernel: Kernel) -> Iterator[dict[str, int]]:

@@ -126,9 +126,8 @@ class Program:
                     self.names[name] = self.value(value)
                 case For(axis=name, lo=lo, hi=hi, body=inner):
                     axis = self.kernel.axis(name)
-                    for start in range(
-                        int(self.value(lo)), int(self.value(hi)), block_of(axis, self.config)
-                    ):
+                    first, last = (int(np.asarray(self.value(end)).item()) for end in (lo, hi))
+                    for start in range(first, last, block_of(axis, self.config)):
                         self.enter(axis, start)
                         self.run(inner)
                 case If(condition, inner):

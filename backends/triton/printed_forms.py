@@ -65,6 +65,13 @@ def _multilinear(
     return lambda *args: Form.apply(*args)
 
 
+def _landings(positions: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """The points in the order of the rows that they land in, and where those of each row start."""
+    order = positions.argsort(stable=True)
+    ends = torch.arange(rows + 1, device=positions.device)
+    return order, torch.searchsorted(positions[order], ends)
+
+
 def _saved(ctx: Any, inputs: tuple[Any, ...]) -> None:
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     ctx.sizes = inputs[len(tensors) :]

@@ -7,11 +7,11 @@ written. The backward computes the gradients of all operands at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from tensorlang.backends.triton.build import integer, real, walk
+from tensorlang.backends.triton.build import add, integer, real, walk
 from tensorlang.backends.triton.kernel_ir import (
     Atomic,
     Axis,
@@ -60,6 +60,20 @@ class Sparse:
     space: Space
     forward: Kernel
     backward: Kernel
+    ordered: Ordered | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Kernels that add in the same order every time. `sums` by operand: programs own the rows that
+    are added to, and walk over what lands there; `rest` has the gradients of all others."""
+
+    sums: Mapping[int, Kernel]
+    rest: Kernel | None
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return (*self.sums.values(), *(() if self.rest is None else (self.rest,)))
 
 
 @dataclass
@@ -129,6 +143,12 @@ class Space:
         """Whether several programs add to a cell."""
         return any(isinstance(dim, Picked) for dim in self.operands[operand].dims)
 
+    def landing(self, operand: int) -> Picked | None:
+        """The one dim of an operand whose position is picked, row by row."""
+        picks = [dim for dim in self.operands[operand].dims if isinstance(dim, Picked)]
+        alone = len(picks) == 1 and len(picks[0].axes) == 1 and picks[0].axes[0] in self.rows
+        return picks[0] if alone else None
+
     def full(self, operand: int) -> bool:
         """Whether the terms mention every component of an operand."""
         count = 1
@@ -148,13 +168,42 @@ def kernels(name: str, form: Form, extents: Sequence[Sequence[Size]]) -> Sparse:
     seeds = {result: f"g{result}" for result in forward.results}
     backward = gradients(forward, seeds)
     build = _Build(name, space)
-    return Sparse(form, space, build.forward(forward), build.backward(backward))
+    every = range(1, len(form.operands))
+    return Sparse(
+        form,
+        space,
+        build.forward(forward),
+        build.backward("backward", backward, every),
+        _ordered(build, forward, backward),
+    )
+
+
+def _ordered(build: _Build, forward: Straight, backward: Straight) -> Ordered | None:
+    """None if nothing is added to, or rows that several tensors pick, or sums over long lanes."""
+    space = build.space
+    atomic = [k for k in range(len(space.operands)) if space.atomic(k)]
+    if not atomic or any(space.landing(k) is None for k in atomic):
+        return None
+    if build.long and not all(map(build.has_lane, atomic)):
+        return None
+    sums = {
+        k: replace(build, operand=k).sums(backward.only(build.names(k)) if k else forward)
+        for k in atomic
+    }
+    others = [k for k in range(1, len(space.operands)) if k not in atomic]
+    if not others:
+        return Ordered(sums, None)
+    names = [name for k in others for name in build.names(k)]
+    return Ordered(sums, build.backward("others", backward.only(names), others))
 
 
 @dataclass(slots=True)
 class _Build:
+    """`operand`: the one whose rows the programs of a kernel own, None if they own points."""
+
     name: str
     space: Space
+    operand: int | None = None
 
     def forward(self, straight: Straight) -> Kernel:
         space = self.space
@@ -171,18 +220,18 @@ class _Build:
         body = (*self.positions(), *loads, *map(_let, straight.lines), *writes)
         return self.kernel("forward", "The form.", tensors, body, tiled=True)
 
-    def backward(self, straight: Straight) -> Kernel:
+    def backward(self, what: str, straight: Straight, wanted: Sequence[int]) -> Kernel:
+        """The gradients of some operands."""
         space = self.space
-        count = len(space.operands)
         tensors = [*self.inputs(), Tensor("G", Role.IN, DType.COMPUTE, space.shape(0))]
         loads = self.loads(straight.inputs, straight)
-        walked = self.long and any(not self.has_lane(k) for k in range(1, count))
+        walked = self.long and not all(map(self.has_lane, wanted))
         outer: list[Stmt] = []
         inner: list[Stmt] = []
         before: list[Stmt] = []
         after: list[Stmt] = []
         carried: list[str] = []
-        for operand in range(1, count):
+        for operand in wanted:
             lost = tuple(Iota(space.axis_name(axis)) for axis in space.lost(operand))
             shape = tuple(space.extent(axis) for axis in space.lost(operand))
             role, dtype = self.written(operand)
@@ -212,9 +261,46 @@ class _Build:
             fixed, moving = self.hoisted((*outer, *lines))
             loop = For("u", integer(0), space.extent(space.lane), tuple(carried), (*moving, *inner))
             body = (*fixed, *before, loop, *after)
-        return self.kernel(
-            "backward", "The gradients of its operands.", tuple(tensors), body, tiled=not walked
-        )
+        doc = "The gradients of its operands."
+        return self.kernel(what, doc, tuple(tensors), body, tiled=not walked)
+
+    def sums(self, straight: Straight) -> Kernel:
+        """The result or one gradient, its rows owned: P has the points in the order of the rows
+        that they land in, S where those of each row start."""
+        space, operand = self.space, self.operand
+        landing = self.owned
+        assert operand is not None
+        assert landing is not None
+        out = f"D{operand}" if operand else "Y"
+        count = space.shape(operand)[space.operands[operand].dims.index(landing)]
+        walked = space.extent(landing.axes[0])
+        tensors = self.inputs()
+        if operand:
+            tensors.append(Tensor("G", Role.IN, DType.COMPUTE, space.shape(0)))
+        tensors.append(Tensor("P", Role.IN, DType.INT, (walked,)))
+        tensors.append(Tensor("S", Role.IN, DType.INT, (add(count, integer(1)),)))
+        tensors.append(Tensor(out, Role.OUT, DType.COMPUTE, space.shape(operand)))
+        inner: list[Stmt] = [Let("at_row", _whole(Load("P", (Iota("s"),)))), *self.positions()]
+        inner += [*self.loads(straight.inputs, straight), *map(_let, straight.lines)]
+        before: list[Stmt] = [
+            Let("lo", _whole(Load("S", (Iota("n"),)))),
+            Let("hi", _whole(Load("S", (add(Iota("n"), integer(1)),)))),
+        ]
+        after: list[Stmt] = []
+        names = self.names(operand)
+        for cell, name in zip(self.cells(operand), names, strict=True):
+            lanes = ("u",) if self.has_lane(operand) else ()
+            value: Expr = Ref(straight.results[name])
+            value = value if lanes else Reduce(Reduction.SUM, value, "u")
+            before.append(Let(f"sum_{name}", Const(0.0, DType.ACCUMULATE, lanes)))
+            inner.append(Let(f"sum_{name}", Map("add", (Ref(f"sum_{name}"), value))))
+            after.append(Store(out, self.index(operand, cell), Ref(f"sum_{name}")))
+        carried = tuple(f"sum_{name}" for name in names)
+        loop = For("s", Ref("lo"), Ref("hi"), carried, tuple(inner))
+        what = "sums" if operand == 0 else f"sums_{operand}"
+        doc = "The form, sums in order." if operand == 0 else "A gradient, sums in order."
+        body = (*before, loop, *after)
+        return self.kernel(what, doc, tuple(tensors), body, tiled=True, owned=(count, walked))
 
     # --- parts ---
     @property
@@ -235,10 +321,20 @@ class _Build:
         return Config((("BU", block),), max(1, min(4, block // 32)), 1)
 
     def kernel(
-        self, what: str, doc: str, tensors: tuple[Tensor, ...], body: tuple[Stmt, ...], tiled: bool
+        self,
+        what: str,
+        doc: str,
+        tensors: tuple[Tensor, ...],
+        body: tuple[Stmt, ...],
+        tiled: bool,
+        owned: tuple[Expr, Expr] | None = None,
     ) -> Kernel:
         space = self.space
-        axes = [Axis(space.axis_name(a), AxisKind.GRID, space.extent(a)) for a in space.rows]
+        rows = [axis for axis in space.rows if self.at(axis) == Iota(space.axis_name(axis))]
+        axes = [Axis(space.axis_name(a), AxisKind.GRID, space.extent(a)) for a in rows]
+        if owned is not None:
+            axes.insert(0, Axis("n", AxisKind.GRID, owned[0]))
+            axes.append(Axis("s", AxisKind.SERIAL, owned[1]))
         kind = AxisKind.LANE
         if self.long:
             kind = AxisKind.TILE if tiled else AxisKind.CHUNK
@@ -257,7 +353,7 @@ class _Build:
             Tensor(f"X{k}", Role.IN, DType.COMPUTE, space.shape(k))
             for k in range(1, len(space.operands))
         ]
-        for picked in space.picks:
+        for picked in self.picks():
             shape = tuple(space.extent(axis) for axis in picked.axes)
             out.append(Tensor(space.position_tensor(picked), Role.IN, DType.INT, shape))
         return out
@@ -273,11 +369,29 @@ class _Build:
     def positions(self) -> list[Let]:
         space = self.space
         lets = []
-        for picked in space.picks:
+        for picked in self.picks():
             name = space.position_tensor(picked)
-            index = tuple(Iota(space.axis_name(axis)) for axis in picked.axes)
-            lets.append(Let(f"at_{name}", Cast(Load(name, index), DType.INT)))
+            index = tuple(self.at(axis) for axis in picked.axes)
+            lets.append(Let(f"at_{name}", _whole(Load(name, index))))
         return lets
+
+    @property
+    def owned(self) -> Picked | None:
+        """What picks the rows that programs own."""
+        return None if self.operand is None else self.space.landing(self.operand)
+
+    def picks(self) -> list[Picked]:
+        """What picks the others."""
+        return [picked for picked in self.space.picks if picked != self.owned]
+
+    def at(self, axis: int) -> Expr:
+        """Where a program stands on an axis of the space."""
+        if self.owned is not None and axis == self.owned.axes[0]:
+            return Ref("at_row")
+        return Iota(self.space.axis_name(axis))
+
+    def names(self, operand: int) -> list[str]:
+        return [cell_name(operand, cell) for cell in self.cells(operand)]
 
     def index(self, operand: int, cell: Cell) -> tuple[Expr, ...]:
         space, numbers = self.space, iter(cell)
@@ -285,7 +399,9 @@ class _Build:
         for dim in space.operands[operand].dims:
             match dim:
                 case Free(axis):
-                    out.append(Iota(space.axis_name(axis)))
+                    out.append(self.at(axis))
+                case Picked() if dim == self.owned:
+                    out.append(Iota("n"))
                 case Picked():
                     out.append(Ref(f"at_{space.position_tensor(dim)}"))
                 case Component():
@@ -317,6 +433,10 @@ class _Build:
             else:
                 fixed.append(let)
         return fixed, moving
+
+
+def _whole(load: Load) -> Expr:
+    return Cast(load, DType.INT)
 
 
 def _reads_lanes(expr: Expr, varies: set[str]) -> bool:

@@ -31,9 +31,9 @@ def printed(region: Region, plan: Plan, name: str) -> Printed:
     assert isinstance(found, Form), (found, region)
     made = kernels(name, found, [shapes[operand.slot][0] for operand in found.operands])
     text = _Text(made, name)
-    both = (made.forward, made.backward)
+    every = (made.forward, made.backward, *(made.ordered.kernels if made.ordered else ()))
     table = f'{{"half": {text.choice()}}}'
-    return Printed(name, both, text.code(), text.region, {k.name: table for k in both})
+    return Printed(name, every, text.code(every), text.region, {k.name: table for k in every})
 
 
 class _Text:
@@ -47,10 +47,10 @@ class _Text:
         self.positions = [made.space.position_tensor(picked) for picked in made.space.picks]
         self.gradients = [f"D{k}" for k in range(1, self.count + 1)]
 
-    def code(self) -> str:
+    def code(self, made: Sequence[Kernel]) -> str:
         given = [*self.operands, *self.positions]
         parts = []
-        for kernel in (self.made.forward, self.made.backward):
+        for kernel in made:
             parts.append(to_triton(kernel).replace("@triton.jit", "@_jit"))
         parts.append(f"{self.name.upper()} = {self.choice()}")
         parts += self._operator("forward", given, ["Y"], self._forward())
@@ -81,9 +81,29 @@ class _Text:
     def _forward(self) -> tuple[list[str], list[str]]:
         shape = self._shape(self.made.forward, "Y")
         fake = [f"return torch.empty({shape}, dtype=X1.dtype, device=X1.device)"]
-        run = [self._new("Y", 0, shape, "X1"), self._launch(self.made.forward)]
+        run = []
+        if self.made.ordered is not None and 0 in self.made.ordered.sums:
+            run += ["if torch.are_deterministic_algorithms_enabled():"]
+            run += [f"    {line}" for line in [*self._sums(0), "return Y"]]
+        run += [self._new("Y", 0, shape, "X1"), self._launch(self.made.forward)]
         rounded = ".to(X1.dtype)" if self.space.atomic(0) else ""
         return fake, [*run, f"return Y{rounded}"]
+
+    def _sums(self, operand: int) -> list[str]:
+        """Sums in order: of the form, or of one gradient."""
+        assert self.made.ordered is not None
+        kernel = self.made.ordered.sums[operand]
+        out, like = (f"D{operand}", f"X{operand}") if operand else ("Y", "X1")
+        landing = self.space.landing(operand)
+        assert landing is not None, operand
+        rows = extent_text(kernel.axis("n").extent)
+        full = self.space.full(operand)
+        return [
+            f"P, S = _landings({self.space.position_tensor(landing)}, {rows})",
+            f"{out} = torch.{'empty' if full else 'zeros'}({self._shape(kernel, out)}, "
+            f"dtype={like}.dtype, device={like}.device)",
+            self._launch(kernel),
+        ]
 
     def _backward(self) -> tuple[list[str], list[str]]:
         kernel = self.made.backward
@@ -100,7 +120,26 @@ class _Text:
             results.append(result)
         made = ", ".join(self.gradients)
         run += [self._launch(kernel), f"return {', '.join(results)}"]
+        if self.made.ordered is not None:
+            run = [*self._backward_in_order(results), *run]
         return [*fake, f"return {made}"], run
+
+    def _backward_in_order(self, results: Sequence[str]) -> list[str]:
+        ordered = self.made.ordered
+        assert ordered is not None
+        lines = ["if torch.are_deterministic_algorithms_enabled():"]
+        made = []
+        for k, (name, x) in enumerate(zip(self.gradients, self.operands, strict=True), 1):
+            if k in ordered.sums:
+                lines += [f"    {line}" for line in self._sums(k)]
+                made.append(name)
+            else:
+                assert ordered.rest is not None, name
+                lines.append(f"    {self._new(name, k, self._shape(ordered.rest, name), x)}")
+                made.append(results[k - 1])
+        if ordered.rest is not None:
+            lines.append(f"    {self._launch(ordered.rest)}")
+        return [*lines, f"    return {', '.join(made)}"]
 
     def _new(self, name: str, operand: int, shape: str, like: str) -> str:
         """A tensor for a kernel to write: zeros where it adds or leaves cells out."""
@@ -135,7 +174,8 @@ class _Text:
         extents = [size(value) for value in self.space.sizes.values()]
         given = ", ".join([*(f"{x}.to(dtype)" for x in operands), *positions, *extents])
         atomic = any(map(self.space.atomic, range(self.count + 1)))
-        ordered = " or torch.are_deterministic_algorithms_enabled()" if atomic else ""
+        by_torch = atomic and self.made.ordered is None
+        ordered = " or torch.are_deterministic_algorithms_enabled()" if by_torch else ""
         body = [
             f'"""{region.backend}: {region.reason}."""',
             f"if not _kernels_run({operands[0]}){ordered}:",

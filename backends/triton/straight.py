@@ -8,7 +8,7 @@ read backwards: they share the same products.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tensorlang.plan.sparse import Cell, Term
@@ -44,6 +44,17 @@ class Straight:
         read = [f for line in self.lines for t in line.terms for f in t.factors]
         return tuple(dict.fromkeys(name for name in read if name not in made))
 
+    def only(self, names: Iterable[str]) -> Straight:
+        """Some of the results, and the lines that they need."""
+        results = {name: self.results[name] for name in names}
+        wanted = set(results.values())
+        kept: list[Line] = []
+        for line in reversed(self.lines):
+            if line.name in wanted:
+                kept.append(line)
+                wanted.update(factor for term in line.terms for factor in term.factors)
+        return Straight(tuple(reversed(kept)), results)
+
     @property
     def operations(self) -> int:
         """Multiplications and additions."""
@@ -72,7 +83,6 @@ def gradients(straight: Straight, seeds: Mapping[str, str]) -> Straight:
     for result, value in straight.results.items():
         parts.setdefault(value, []).append(Product(1.0, (seeds[result],)))
     build = _Lines()
-    backward: list[Line] = []
     for line in reversed(straight.lines):
         if line.name not in parts:
             continue
@@ -83,14 +93,8 @@ def gradients(straight: Straight, seeds: Mapping[str, str]) -> Straight:
                 found = Product(term.coefficient, (adjoint, *rest))
                 parts.setdefault(factor, []).append(found)
     results = {name: build.value(f"d{name}", parts[name]) for name in sorted(parts)}
-    backward = build.lines
-    wanted = set(results.values())
-    lines: list[Line] = []
-    for line in reversed((*straight.lines, *backward)):
-        if line.name in wanted:
-            lines.append(line)
-            wanted.update(factor for term in line.terms for factor in term.factors)
-    return Straight(tuple(reversed(lines)), results)
+    every = Straight((*straight.lines, *build.lines), results)
+    return every.only(results)
 
 
 @dataclass(slots=True)
