@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tensorlang.options import Options
 from tensorlang.plan.planner import plan
+from tensorlang.rewrite.quadrature import _gaunt, _grid
 from tests.rewriting import SMALL, layer, rewritten, rules, same_value
 
 GAUNT = """
@@ -32,3 +34,12 @@ def test_values_are_kept(text: str, without: tuple[str, ...]) -> None:
     assert ("quadrature" in rules(applied)) == (not without and text is not COUPLING)
     for sizes in (SMALL, {**SMALL, "n": 1}):
         same_value(graph, plan(out, Options(without=without)), sizes)
+
+
+@pytest.mark.parametrize("degrees", [(1, 1, 1), (3, 4, 6), (5, 5, 5), (8, 8, 8), (12, 12, 3)])
+def test_grids_are_exact(degrees: tuple[int, int, int]) -> None:
+    x, y, z = _grid(degrees)
+    table = np.einsum("ig,jg,kg->ijk", x, y, z, optimize=True)
+    np.testing.assert_allclose(table, _gaunt(degrees), atol=1e-13)
+    total = sum(degrees)
+    assert x.shape[1] < (total // 2 + 1) * (total + 1)

@@ -1,6 +1,7 @@
 """Gaunt's constant is a product on a grid: G[i j k] = sum_g Y[g i] Y[g j] Y[g k] weight[g].
 
-Exact: the grid (Gauss-Legendre heights, equal angles) integrates products of three harmonics.
+Exact: the grid is Lebedev's, which integrates products of three harmonics with about three quarters
+of the points of a grid of heights and angles.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tensorlang.rewrite.engine import Site
 from tensorlang.rewrite.price import compared, node_price, points
 
 _MOST_DEGREE = 12
+_LEBEDEV = (*range(3, 33, 2), 35, 41)  # degrees of his rules
 Real = npt.NDArray[np.float64]
 
 
@@ -92,14 +94,17 @@ def _gaunt(degrees: tuple[int, ...]) -> Real:
 @cache
 def _grid(degrees: tuple[int, ...]) -> tuple[Real, ...]:
     """Orthonormal harmonics [components, points] for three axes, the last times the weights."""
-    total = sum(degrees)
-    height, weight = np.polynomial.legendre.leggauss(total // 2 + 1)
-    angle = np.arange(total + 1) * 2 * np.pi / (total + 1)
-    flat = np.sqrt(1 - height**2)[:, None]
-    up = np.broadcast_to(height[:, None], (len(height), len(angle)))
-    where = np.stack([flat * np.sin(angle), up, flat * np.cos(angle)], -1).reshape(-1, 3)
+    where, weight = _sphere(sum(degrees))
     row = transforms()["spherical_harmonics"]
     sizes = [((degree + 1) ** 2,) for degree in degrees]
     out = [row.numpy(where, sizes=size, norm="").T / math.sqrt(4 * math.pi) for size in sizes]
-    out[2] = out[2] * np.repeat(weight, len(angle)) * (2 * np.pi / len(angle))
+    out[2] = out[2] * weight
     return tuple(np.ascontiguousarray(table) for table in out)
+
+
+def _sphere(degree: int) -> tuple[Real, Real]:
+    """Points [point, xyz] and weights that integrate polynomials up to a degree."""
+    from scipy.integrate import lebedev_rule  # slow to import, rarely wanted
+
+    points, weight = lebedev_rule(min(known for known in _LEBEDEV if known >= degree))
+    return np.ascontiguousarray(points.T), weight
