@@ -79,6 +79,13 @@ layer Heads(h = 2, d = 8, e = 8):
     S[h, n, m] = sum[d](X[n, (h d)] * Y[m, (h d)])
     output Z[n, (h e)] = sum[m](relu(S[h, n, m]) ^ 2 * V[m, (h e)])
 
+layer Additive(d = 8, e = 8):
+    \"\"\"Gradients that are the same for all samples, products with what is nothing at 0.\"\"\"
+    input X[n], Y[m], V[m, e]
+    D[n, m] = X[n] - 0.3 * Y[m]
+    output Z[n] = sum[m](D[n, m] + 1)
+    output W[n, e] = sum[m](V[m, e] * log(D[n, m]^2) / D[n, m])
+
 layer Weights(d = 3):
     \"\"\"A length scale for each coordinate, samples with two indices.\"\"\"
     input X[n, d], Y[g, m, d], a[d], v[g, m]
@@ -170,6 +177,12 @@ def samples_of_two_indices() -> None:
 def heads_side_by_side() -> None:
     for n, m in SIZES:
         _agrees("Heads", (n, 16), (m, 16), (m, 16))
+
+
+@check
+def sums_of_terms_and_of_what_is_nothing_past_the_end() -> None:
+    for n, m in SIZES:
+        _agrees("Additive", (n,), (m,), (m, 8))
 
 
 @check

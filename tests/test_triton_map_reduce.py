@@ -48,7 +48,7 @@ LAYERS = {
         "    output Z[n] = sum[d, k, m](X[n, d] * Y[k, d] * W[k, m])",
     ),
     "Few": (
-        "m = 100, d = 3",
+        "m = 1000, d = 3",
         "input X[n, d], Y[m, d]\n    output Z[n] = sum[m](exp(-sum[d]((X[n, d] - Y[m, d])^2)))",
     ),
     "Long": (

@@ -106,9 +106,22 @@ def _pulled_back(values: Values, let: Let, adjoint: Expr) -> list[tuple[Expr, Ex
 def _product(values: Values, adjoint: Expr, other: Expr, axis: str) -> Expr:
     """The sum over an axis of the adjoint of a Dot times one of its operands."""
     inside = tail(values.kernel, axis)
-    if inside is not None:
-        adjoint = values.map("where", values.let(inside, "in"), adjoint, real(0))
+    if inside is not None:  # nothing past the end, and no number times what is none
+        masked = values.let(inside, "in")
+        adjoint = values.map("where", masked, adjoint, real(0))
+        other = _zeroed(values, other, masked)
     return values.let(values.dot(adjoint, other, axis))
+
+
+def _zeroed(values: Values, operand: Expr, condition: Expr) -> Expr:
+    """An operand of a Dot that is 0 where a condition fails; a Load is so already."""
+    made = {let.name: let.value for let in values.lets}
+    cast = made.get(operand.name) if isinstance(operand, Ref) else None
+    assert isinstance(cast, Cast), operand
+    source = made.get(cast.a.name) if isinstance(cast.a, Ref) else cast.a
+    if isinstance(source, Cast) and isinstance(source.a, Load):
+        return operand
+    return values.map("where", condition, cast.a, real(0))
 
 
 def _reduced(values: Values, contribution: Expr, function: Expr, argument: Expr) -> Expr:

@@ -342,7 +342,7 @@ class _Build:
         end = values.kernel.axis(axis).extent
         block = str(values.kernel.axis(axis).block)
         body = (*looped, *inner)
-        whole = tuple(_unmasked(body, inside(values.kernel.axis(axis)), frozenset(carried)))
+        whole = tuple(_unmasked(values, body, axis, frozenset(carried)))
         return (
             Let("whole", floor_to(end, block)),
             *outer,
@@ -413,8 +413,11 @@ def _needed(lets: Sequence[Let], stmts: Sequence[Stmt]) -> list[Let]:
     return out[::-1]
 
 
-def _unmasked(body: Sequence[Stmt], condition: Expr, carried: frozenset[str]) -> list[Stmt]:
-    """The statements where a condition holds for all cells."""
+def _unmasked(
+    values: Values, body: Sequence[Stmt], axis: str, carried: frozenset[str]
+) -> list[Stmt]:
+    """The statements where all cells are inside an axis."""
+    condition = inside(values.kernel.axis(axis))
     holds = {s.name for s in body if isinstance(s, Let) and s.value == condition}
     known: dict[str, Expr] = {}
 
@@ -424,7 +427,9 @@ def _unmasked(body: Sequence[Stmt], condition: Expr, carried: frozenset[str]) ->
         expr = rebuild(expr, new)
         match expr:
             case Map("where", (Ref(name), a, _)) if name in holds:
-                return a
+                if axis in values.type(a).axes:
+                    return a
+                return Map("mul", (a, _full(1.0, (axis,))))
             case Map("and", args):
                 kept = tuple(a for a in args if not (isinstance(a, Ref) and a.name in holds))
                 return kept[0] if len(kept) == 1 else Map("and", kept)

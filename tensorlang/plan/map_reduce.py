@@ -19,8 +19,8 @@ from tensorlang.size import Size, product
 
 MOST_COORDINATES = 16
 MOST_READS = 12
-FEWEST_SAMPLES = 128
-FEWEST_ROWS = 16
+FEWEST_SAMPLES = 4096
+FEWEST_ROWS = 1024
 WIDEST = 64
 NARROWEST_PRODUCT = 5
 REDUCTIONS = (ReduceOp.MAX, ReduceOp.MIN, ReduceOp.LOGSUMEXP)
@@ -165,7 +165,7 @@ class _Sides:
             return "it has no samples"
         extent = product(sizes[axis] for axis in self.columns)
         if isinstance(extent, int) and extent <= FEWEST_SAMPLES:
-            return f"a sum over {extent} fits in registers"
+            return f"{extent} samples: matrix products do better"
         few = product(sizes[axis] for axis in rows)
         if isinstance(few, int) and few < FEWEST_ROWS:
             return f"{few} results are too few"
