@@ -105,7 +105,7 @@ class Maker:
         node = self.pointwise(substitute(expr, leaf), over, [sizes[label] for label in local])
         return Read(node, tuple(At(label) for label in local))
 
-    def full(self, value: float, sizes: Sequence[Size], dtype: Dtype) -> NodeId:
+    def full(self, value: complex, sizes: Sequence[Size], dtype: Dtype) -> NodeId:
         """The same number everywhere."""
         return self.add(Pointwise(number(value, dtype)), (), sizes, len(sizes), dtype)
 
@@ -191,7 +191,7 @@ class Maker:
         else:
             coefficient = coefficient * times
         if not kept:
-            kept.append(Read(self.full(1, (), dtype), ()))
+            kept, coefficient = [Read(self.full(coefficient, (), dtype), ())], 1
         return kept, coefficient
 
     def count(self, sizes: Iterable[Size], dtype: Dtype) -> int | Read:
@@ -216,7 +216,9 @@ class Maker:
         landing = tuple(tuple(rename_subscript(s, local) for s in target) for target in targets)
         dtype = self.graph.node(values[0].node).dtype
         reads = [rename_read(value, local) for value in values]
-        return self.add(Scatter(kind, landing), reads, [sizes[i] for i in local], rank, dtype)
+        lengths = [sizes[i] for i in local]
+        landing, reads = _kept_by_all(landing, reads, lengths, rank)
+        return self.add(Scatter(kind, landing), reads, lengths, rank, dtype)
 
     def merged(self, node: NodeId, groups: Sequence[tuple[int, ...]]) -> NodeId:
         """Consecutive axes made one, row-major."""
@@ -242,3 +244,20 @@ class Maker:
         cells = self.cells()
         turned = cells.apply("conj", cells.read(self.whole(read.node)))
         return Read(self.pointwise(turned, cells, node.shape), read.subscripts, fill)
+
+
+def _kept_by_all(
+    landing: tuple[tuple[Subscript, ...], ...], reads: list[Read], sizes: list[Size], rank: int
+) -> tuple[tuple[tuple[Subscript, ...], ...], list[Read]]:
+    """An axis that only some contributions take as it is has an index of its own in those."""
+    out = list(landing)
+    for axis in range(rank):
+        keep = [target[axis] == At(axis) for target in out]
+        if all(keep):
+            continue
+        for k in (k for k, kept in enumerate(keep) if kept):
+            own = {axis: len(sizes)}
+            sizes.append(sizes[axis])
+            out[k] = tuple(rename_subscript(s, own) for s in out[k])
+            reads[k] = rename_read(reads[k], own)
+    return tuple(out), reads

@@ -6,6 +6,7 @@ gives 0 whatever its slope is there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -46,8 +47,14 @@ class _Back:
     def __init__(
         self, maker: Maker, identity: NodeId, cells: Cells, live: frozenset[int], root: Scalar
     ) -> None:
-        self.maker, self.cells, self.live, self.root = maker, cells, live, root
+        self.maker, self.cells, self.live = maker, cells, live
         self.value = maker.whole(identity)
+        self.known = [root]  # what has the node's value where it counts: a branch is guarded
+        match root:
+            case App("where", (_, App() as branch, Lit(value))) | App(
+                "where", (_, Lit(value), App() as branch)
+            ) if math.isfinite(abs(value)) and branch.function != "sqrt":
+                self.known.append(branch)  # sqrt would divide by the other branch's value
         self.sizes = maker.graph.node(identity).sizes
         self.found: dict[int, list[Scalar]] = {}
 
@@ -78,7 +85,7 @@ class _Back:
         The value of the whole node is there; that of a part, or what a slope says twice, becomes a
         tensor of its own, which the node too will read.
         """
-        if expr == self.root and _count(slope, expr):
+        if expr in self.known and _count(slope, expr):
             slope = _renamed(slope, expr, self.cells.read(self.value))
         for part in _costly(slope):
             if part == expr or _count(slope, part) > 1:
