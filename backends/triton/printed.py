@@ -2,6 +2,7 @@
 registered and differentiated."""
 
 IMPORTS = (
+    "import inspect",
     "import os",
     "import warnings",
     "from collections.abc import Callable",
@@ -42,14 +43,9 @@ def _kernels_run(x: Tensor) -> bool:
 
 
 def _transformed() -> bool:
-    """Kernels have no forward mode, and torch.compile does not look into vmap of them."""
-    return forward_ad._current_level >= 0 or (torch.compiler.is_compiling() and _in_vmap())
-
-
-@torch.compiler.assume_constant_result
-def _in_vmap() -> bool:
-    stack = torch._C._functorch.get_interpreter_stack() or ()
-    return any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack)
+    """Kernels have no forward mode, and torch.compile looks into no transformations of them."""
+    inside = torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    return inside or forward_ad._current_level >= 0
 
 
 def _in_torch(plain: Callable[..., Any], *given: Any) -> Any:
@@ -239,6 +235,8 @@ def _differentiable(
             rest = [made[0].new_empty(info.batch_size)] * extras
             return (*made, *rest), (0,) * (len(made) + len(rest))
 
+    # torch.compile tells by the number of parameters that a forward takes no ctx
+    Kernels.forward.__signature__ = inspect.signature(forward)
     return Kernels
 
 
