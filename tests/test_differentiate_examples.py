@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from tensorlang.backends.torch import emit
+from tensorlang.check.program import Equation, Input, Literal, Param, Program
+from tensorlang.dtype import Dtype
+from tensorlang.ir import nodes as ir
 from tensorlang.ir.graph import Graph
-from tensorlang.ir.nodes import Call, Input, NodeId
+from tensorlang.ir.nodes import Call, NodeId
 from tensorlang.lower import lower
 from tensorlang.options import Options
+from tensorlang.plan.plan import Unit
+from tensorlang.plan.planner import plan
 from tensorlang.rewrite.pipeline import rewrite
 from tests.differentiating import Given, leaves, nodes_at, pulled, waves
 from tests.example_cases import CASES, ONES, SMALL, Case, Sizes
@@ -43,7 +51,7 @@ class Sides:
         self.leaves: list[Tensor] = []
         for node in leaves(self.graph):
             op = self.graph.node(node).op
-            self.leaves.append(inputs[op.position] if isinstance(op, Input) else named[op.name])  # type: ignore[union-attr]
+            self.leaves.append(inputs[op.position] if isinstance(op, ir.Input) else named[op.name])  # type: ignore[union-attr]
         value = case.oracle(named, case.hypers, *inputs)
         self.values: Sequence[Tensor] = value if isinstance(value, tuple) else (value,)
         self.nodes: list[NodeId] = list(self.graph.outputs)
@@ -104,3 +112,69 @@ def test_third_order_of_polynomials(case: Case) -> None:
     for order in range(3):
         sides.differentiate(0.3 + order)
     sides.compare(sides.graph, sides.nodes)
+
+
+# --- gradients as modules ------------------------------------------------------------------------
+def declared(program: Program, graph: Graph, leaf: NodeId) -> Input | Param:
+    op = graph.node(leaf).op
+    if isinstance(op, ir.Input):
+        return program.inputs[op.position]
+    assert isinstance(op, ir.Param)
+    return next(param for param in program.params if param.name == op.name)
+
+
+def module(case: Case, order: int) -> Any:
+    """A module whose outputs are the gradients, of this order."""
+    program = _program(case)
+    graph = lower(program)
+    outputs = list(graph.outputs)
+    for depth in range(order):
+        found = pulled(graph, outputs, 0.3 + depth)
+        outputs = list(found.values())
+    if not outputs:
+        return None
+    equations = []
+    for leaf in found:
+        tensor = declared(program, graph, leaf)
+        name, zero = f"d_{tensor.name}".replace(".", "_"), Literal(0.0, Dtype.REAL)
+        equations.append(Equation(name, tensor.axes, tensor.dtype, zero, tensor.span))
+    names = tuple(equation.name for equation in equations)
+    graph.program = replace(program, body=(*program.body, *equations), outputs=names)
+    graph.outputs = outputs
+    planned = plan(rewrite(graph, Options())[0], Options())
+    text = emit([Unit("Gradients", graph.program, {"": planned}, ())], "test", Options())
+    space: dict[str, Any] = {}
+    exec(compile(text, "<emitted>", "exec"), space)
+    made = space["Gradients"]().double()
+    made.load_state_dict(_params(case))
+    return made
+
+
+def check_module(case: Case, order: int) -> None:
+    made = module(case, order)
+    if made is None:
+        return
+    for sizes in (SMALL, ONES) if case.ones else (SMALL,):
+        sides = Sides(case, sizes)
+        for depth in range(order):
+            sides.differentiate(0.3 + depth)
+        got = made(*map(torch.as_tensor, sides.given[0]))
+        for ours, theirs in zip(
+            got if isinstance(got, tuple) else (got,), sides.values, strict=True
+        ):
+            wanted = theirs.detach().reshape(ours.shape)
+            torch.testing.assert_close(ours.detach(), wanted, rtol=1e-8, atol=1e-9)
+
+
+OWN = [case for case in WHOLE if not _program(case).subs]  # whose params are its own
+
+
+@pytest.mark.parametrize("case", OWN, ids=lambda case: case.name)
+def test_gradients_are_planned_and_printed(case: Case) -> None:
+    check_module(case, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", OWN, ids=lambda case: case.name)
+def test_second_gradients_are_planned_and_printed(case: Case) -> None:
+    check_module(case, 2)
