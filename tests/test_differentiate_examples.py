@@ -175,6 +175,8 @@ def test_gradients_are_planned_and_printed(case: Case) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", OWN, ids=lambda case: case.name)
-def test_second_gradients_are_planned_and_printed(case: Case) -> None:
-    check_module(case, 2)
+def test_second_gradients_are_planned_and_printed(request: pytest.FixtureRequest) -> None:
+    if "slow" not in request.config.getoption("markexpr"):
+        pytest.skip("minutes; asked for with -m slow")
+    for case in OWN:
+        check_module(case, 2)

@@ -144,6 +144,8 @@ def test_random_nodes(kind: str, seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(12, LONG))
-def test_more_random_nodes(kind: str, seed: int) -> None:
-    KINDS[kind](seed)
+def test_more_random_nodes(kind: str, request: pytest.FixtureRequest) -> None:
+    if "slow" not in request.config.getoption("markexpr"):
+        pytest.skip("minutes; asked for with -m slow")
+    for seed in range(12, LONG):
+        KINDS[kind](seed)
