@@ -239,6 +239,7 @@ layer L():
     output Through[n] = grad[A](T * S)
     output Mixed[n] = grad[X](sum[n](grad[A](C) * Z))
     output Bound[n] = grad[S](sum[n](grad[A](S) * Z))
+    output Inner[n] = grad[A](sum[n](grad[X](S) * Z) + A)
 """
 
 
@@ -248,7 +249,7 @@ def test_what_depends_on_a_tensor_depends_on_its_name(n: int) -> None:
     x, z = np.random.default_rng(0).standard_normal((2, n))
     got = [reference(layer)(x, z), [y.numpy() for y in layer(*map(torch.as_tensor, (x, z)))]]
     e = np.exp(2 * x)
-    want = [2 * x, 2 * x, 8 * x, np.ones(n), x * e + 2 * x * x * e, 2 * z, np.zeros(n)]
+    want = [2 * x, 2 * x, 8 * x, np.ones(n), x * e + 2 * x * x * e, 2 * z, np.zeros(n), np.ones(n)]
     for values in got:
         for value, expected in zip(values, want, strict=True):
             np.testing.assert_allclose(value, expected, rtol=1e-12)

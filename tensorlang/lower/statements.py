@@ -61,6 +61,7 @@ class _Statements:
         self.expressions.masks = any(isinstance(s, Gradient) for s in program.body)
         self.constants: dict[str, Any] = {}
         self.stand_ins = 0
+        self.within = 0  # derivatives of which parts are being lowered
         for position, declared in enumerate(program.inputs):
             node = self._declare(declared, ir.Input(position))
             self.graph.inputs.append(node)
@@ -197,27 +198,34 @@ class _Statements:
         """The derivative by a tensor, by its name.
 
         Equal tensors are one node: what is between the two is lowered once more over a stand-in for
-        the tensor, which in the derivative gives way to its node.
+        the tensor, which in the derivative gives way to its node. An input or param has a node of
+        its own; but within another derivative, what is between may be lowered over a stand-in.
         """
         value, by = statement.value, self.tensors[statement.by]
-        if statement.by in self.independent:
+        own = statement.by in self.independent
+        if own and not self.within:
             return gradient(self.graph, self.tensors[value], by)
-        kept = dict(self.tensors), self.expressions.partial
-        partial = kept[1].without(statement.by)
-        node = self.graph.node(by)
-        self.stand_ins += 1
-        position = len(self.graph.program.inputs) - 1 + self.stand_ins
-        place = self.graph.add(replace(node, op=ir.Input(position), reads=(), sizes=node.shape))
-        self.expressions.partial = partial
+        kept, partial = dict(self.tensors), self.expressions.partial
+        place = by if own else self._stand_in(by)
+        self.expressions.partial = partial.without(statement.by)
         self.tensors[statement.by] = place
+        self.within += 1
         for step in between(self.graph.program.body, statement.by, value):
             self._statement(step)
+        self.within -= 1
         self.expressions.spans = (statement.span,)
         found = gradient(self.graph, self.tensors[value], place)
         self.tensors.clear()
-        self.tensors.update(kept[0])
-        self.expressions.partial = kept[1]
+        self.tensors.update(kept)
+        self.expressions.partial = partial
         return substituted(self.graph, found, place, by)
+
+    def _stand_in(self, identity: ir.NodeId) -> ir.NodeId:
+        """A node that equals no other, of the same shape."""
+        node = self.graph.node(identity)
+        position = len(self.graph.program.inputs) + self.stand_ins
+        self.stand_ins += 1
+        return self.graph.add(replace(node, op=ir.Input(position), reads=(), sizes=node.shape))
 
     def _call(self, call: SubCall, site: int) -> None:
         reads = tuple(
