@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import tensorlang as tl
-from tensorlang.backends.triton import attention
+from tensorlang.backends.triton import attention, third
 from tensorlang.backends.triton.attention_parts import Attention
 from tensorlang.backends.triton.build import call, integer
 from tensorlang.backends.triton.check import CHIPS, Job, KernelReport, check, compiled
-from tensorlang.backends.triton.configs import ATTENTION, padded
-from tensorlang.backends.triton.kernel_ir import Expr, Iota
+from tensorlang.backends.triton.configs import ATTENTION, THIRD, AttentionConfigs, padded
+from tensorlang.backends.triton.kernel_ir import Expr, Iota, Kernel
 from tensorlang.backends.triton.print import to_triton
 from tests.example_cases import EXAMPLES
 
@@ -57,12 +57,30 @@ WINDOW = call(
 )
 
 
-def _jobs(arch: str, precision: str, width: int, condition: Expr | None) -> list[Job]:
+Family = tuple[AttentionConfigs, Callable[[Attention], Sequence[Kernel]]]
+SINGLE: Family = (ATTENTION, attention.kernels)
+PAIRS: Family = (THIRD, third.kernels)
+
+
+def _within(key: str, width: int) -> Expr:
+    query, at = Iota("i"), Iota(key)
+    near = call("lt", call("sub", query, at), integer(width))
+    return call("and", call("le", at, query), near)
+
+
+PAIRS_WINDOW = call("and", _within("j", 512), _within("k", 99))
+
+
+def _jobs(
+    arch: str, precision: str, width: int, condition: Expr | None, family: Family = SINGLE
+) -> list[Job]:
     spec = Attention(f"a{width}", 2, width, width, 0.125, condition)
+    configs, kernels = family
     jobs = []
-    for kernel in attention.kernels(spec):
+    for kernel in kernels(spec):
         what = kernel.name.removeprefix(f"{spec.name}_")
-        table = ATTENTION.table(what, padded(width))
+        what = "keys" if what in ("first", "second") else what
+        table = configs.table(what, padded(width))
         config = table.get(f"{precision} {CHIPS[arch]}", table[precision])
         if config is None:
             continue
@@ -79,6 +97,12 @@ def test_wide_heads(width: int) -> None:
     _fit(compiled(_jobs("sm_90", "half", width, CAUSAL)))
 
 
+@pytest.mark.parametrize("width", [64, 128])
+def test_wide_heads_of_pairs(width: int) -> None:
+    for condition in (None, PAIRS_WINDOW):
+        _fit(compiled(_jobs("sm_90", "half", width, condition, PAIRS)))
+
+
 @pytest.mark.targets
 @pytest.mark.parametrize("precision", ["half", "float", "double"])
 @pytest.mark.parametrize("arch", CHIPS)
@@ -87,6 +111,17 @@ def test_shipped_configurations(arch: str, precision: str) -> None:
     for width in (30, 32, 48, 64, 80, 96, 120, 128):
         for condition in (None, WINDOW):
             jobs += _jobs(arch, precision, width, condition)
+    _fit(compiled(jobs))
+
+
+@pytest.mark.targets
+@pytest.mark.parametrize("precision", ["half", "float", "double"])
+@pytest.mark.parametrize("arch", CHIPS)
+def test_shipped_configurations_of_pairs(arch: str, precision: str) -> None:
+    jobs = []
+    for width in (32, 48, 64, 96, 128):
+        for condition in (None, PAIRS_WINDOW):
+            jobs += _jobs(arch, precision, width, condition, PAIRS)
     _fit(compiled(jobs))
 
 
