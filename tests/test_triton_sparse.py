@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
@@ -24,7 +25,7 @@ from tensorlang.backends.triton.validate import problems
 from tensorlang.plan.sparse import Component, Dim, Form, Free, Operand, Picked, Term
 from tensorlang.size import Size, dynamic
 from tests.example_cases import EXAMPLES
-from tests.interpreted_forms import CHECKS
+from tests.interpreted_forms import CHECKS, CROSS
 
 Array = np.ndarray[Any, Any]
 E, N, U = dynamic("e"), dynamic("n"), dynamic("u")
@@ -74,9 +75,12 @@ def test_a_program_and_its_gradients(count: int, seed: int) -> None:
             rest = term.coefficient * math.prod(factors[:k] + factors[k + 1 :])
             slopes[names[k]] = slopes.get(names[k], 0.0) + rest
     assert _executed(forward, inputs) == pytest.approx(want)
+    assert _executed(forward.inlined(), inputs) == pytest.approx(want)
     backward = gradients(forward, {name: f"g{name}" for name in want})
     given = {**inputs, **{f"g{name}": x for name, x in seeds.items()}}
     assert _executed(backward, given) == pytest.approx(slopes)
+    assert _executed(backward.inlined(), given) == pytest.approx(slopes)
+    assert len(backward.inlined().lines) <= len(backward.lines)
     assert backward.operations <= 4 * forward.operations
 
 
@@ -413,6 +417,25 @@ layer L(u = 8):
     output Z[b, u, i'] = C[p, i, j, i'] * W[b, p, u] * V[b, u, i] * Y[b, j]
 """
     assert [backend for backend, _ in _regions(text, tmp_path)].count("K3") == 1
+
+
+def test_the_text_of_kernels_is_golden(tmp_path: Path) -> None:
+    """UPDATE=1 writes it anew."""
+    path = tmp_path / "spec.tl"
+    path.write_text(CROSS)
+    source = tl.compile(path, target="triton").source
+    wanted = ("_form_0_forward", "_form_0_backward")
+    found = [
+        ast.get_source_segment(source, node)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name in wanted
+    ]
+    text = "\n\n\n".join(filter(None, found)) + "\n"
+    golden = EXAMPLES.parent / "tests" / "golden" / "cross_product_kernels.txt"
+    if os.environ.get("UPDATE"):
+        assert not os.environ.get("CI"), "goldens are not written in CI"
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
 
 
 # --- in the interpreter --------------------------------------------------------------------------

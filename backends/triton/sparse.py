@@ -206,7 +206,7 @@ class _Build:
     operand: int | None = None
 
     def forward(self, straight: Straight) -> Kernel:
-        space = self.space
+        space, straight = self.space, straight.inlined()
         loads = self.loads(straight.inputs, straight)
         writes: list[Stmt] = []
         for cell in self.cells(0):
@@ -222,7 +222,7 @@ class _Build:
 
     def backward(self, what: str, straight: Straight, wanted: Sequence[int]) -> Kernel:
         """The gradients of some operands."""
-        space = self.space
+        space, straight = self.space, straight.inlined()
         tensors = [*self.inputs(), Tensor("G", Role.IN, DType.COMPUTE, space.shape(0))]
         loads = self.loads(straight.inputs, straight)
         walked = self.long and not all(map(self.has_lane, wanted))
@@ -267,7 +267,7 @@ class _Build:
     def sums(self, straight: Straight) -> Kernel:
         """The result or one gradient, its rows owned: P has the points in the order of the rows
         that they land in, S where those of each row start."""
-        space, operand = self.space, self.operand
+        space, operand, straight = self.space, self.operand, straight.inlined()
         landing = self.owned
         assert operand is not None
         assert landing is not None
@@ -446,14 +446,22 @@ def _reads_lanes(expr: Expr, varies: set[str]) -> bool:
 
 
 def _let(line: Line) -> Let:
-    terms = [_product(term) for term in line.terms]
-    return Let(line.name, terms[0] if len(terms) == 1 else Map("add", tuple(terms)))
+    plus = [_product(term) for term in line.terms if term.coefficient > 0]
+    minus = [_product(term) for term in line.terms if term.coefficient < 0]
+    if not minus:
+        return Let(line.name, _total(plus))
+    if not plus:
+        return Let(line.name, Map("neg", (_total(minus),)))
+    return Let(line.name, Map("sub", (_total(plus), _total(minus))))
+
+
+def _total(terms: Sequence[Expr]) -> Expr:
+    return terms[0] if len(terms) == 1 else Map("add", tuple(terms))
 
 
 def _product(term: Product) -> Expr:
+    """The product without its sign."""
     factors: list[Expr] = [Ref(name) for name in term.factors]
-    if term.coefficient == -1:
-        factors[0] = Map("neg", (factors[0],))
-    elif term.coefficient != 1:
-        factors.insert(0, Const(term.coefficient, DType.ACCUMULATE))
+    if abs(term.coefficient) != 1:
+        factors.insert(0, Const(abs(term.coefficient), DType.ACCUMULATE))
     return factors[0] if len(factors) == 1 else Map("mul", tuple(factors))

@@ -16,7 +16,7 @@ from tensorlang.plan.sparse import Cell, Term
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """coefficient * one or two values."""
+    """coefficient * values: one or two, more once inlined."""
 
     coefficient: float
     factors: tuple[str, ...]
@@ -54,6 +54,26 @@ class Straight:
                 kept.append(line)
                 wanted.update(factor for term in line.terms for factor in term.factors)
         return Straight(tuple(reversed(kept)), results)
+
+    def inlined(self) -> Straight:
+        """Products that are read once stand where they are read, and signs."""
+        uses: dict[str, int] = {}
+        for line in self.lines:
+            for term in line.terms:
+                for factor in term.factors:
+                    uses[factor] = uses.get(factor, 0) + 1
+        gone: dict[str, Product] = {}
+        kept: list[Line] = []
+        for line in self.lines:
+            terms = tuple(_expanded(term, gone) for term in line.terms)
+            if len(terms) == 1 and line.name not in self.results.values():
+                (term,) = terms
+                sign = abs(term.coefficient) == 1 and len(term.factors) == 1
+                if sign or uses[line.name] == 1:
+                    gone[line.name] = term
+                    continue
+            kept.append(Line(line.name, terms))
+        return Straight(tuple(kept), self.results)
 
     @property
     def operations(self) -> int:
@@ -139,6 +159,16 @@ def _nested(terms: Sequence[Term], order: Sequence[int]) -> Straight:
         name = cell_name(0, cell)
         results[name] = build.value(name, products)
     return Straight(tuple(build.lines), results)
+
+
+def _expanded(term: Product, gone: Mapping[str, Product]) -> Product:
+    coefficient = term.coefficient
+    factors: list[str] = []
+    for factor in term.factors:
+        found = gone.get(factor)
+        factors += [factor] if found is None else found.factors
+        coefficient *= 1 if found is None else found.coefficient
+    return Product(coefficient, tuple(factors))
 
 
 def _cost(line: Line) -> int:
