@@ -399,6 +399,24 @@ def test_what_is_left_to_others(name: str, tmp_path: Path) -> None:
     assert "K3" not in {backend for backend, _ in _regions(PLAIN[name], tmp_path)}
 
 
+@pytest.mark.parametrize("dtype", ["int", "bool"])
+def test_operands_that_are_not_real_stay_outside(dtype: str, tmp_path: Path) -> None:
+    text = f"""
+layer L(u = 8):
+    dim   i = irreps(1), j = irreps(1)
+    input X[b, u, i], Y[b, j], K[b, u]: {dtype}
+    const C[p, i, j, i'] = cg_paths(p, i, j, i')
+    output Z[b, u, p, i'] = C[p, i, j, i'] * X[b, u, i] * Y[b, j] * K[b, u]
+"""
+    path = tmp_path / "spec.tl"
+    path.write_text(text)
+    (unit,) = tl.compile(path, target="triton").units
+    plan = unit.plans[""]
+    for region in plan.regions:
+        if region.backend == "K3":
+            assert plan.inputs[2] not in region.inputs
+
+
 def test_too_long_a_sum_is_said(tmp_path: Path) -> None:
     path = tmp_path / "spec.tl"
     path.write_text(CONVOLUTION.replace("irreps(2)", "irreps(4)"))

@@ -50,6 +50,7 @@ from tensorlang.size import Size
 WHOLE = 256
 """The most lanes that one block holds."""
 FEWEST = 8
+"""Axes that are shorter are rows if there is another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,11 +77,11 @@ class SparseFamily:
 
 
 def constants(leaves: Mapping[Slot, Node]) -> Constants:
-    """The values of real constants."""
+    """The values of constants that are not complex."""
     return {
         slot: node.op.array.value
         for slot, node in leaves.items()
-        if isinstance(node.op, Const) and node.dtype is Dtype.REAL
+        if isinstance(node.op, Const) and node.dtype is not Dtype.COMPLEX
     }
 
 

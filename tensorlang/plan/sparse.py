@@ -400,6 +400,8 @@ class _Expansion:
             array = self.constants[read.node]
             at = [tuple(map(int, cell)) for cell in np.argwhere(array)]
             return _Value((), {cell: {(): float(array[cell])} for cell in at})
+        if self.shapes[read.node][1] is not Dtype.REAL:
+            raise _Refused("an operand that is not real")
         place = self.places[step.out]
         dims: list[Dim] = []
         for axis, subscript in enumerate(read.subscripts):
