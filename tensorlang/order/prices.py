@@ -90,9 +90,9 @@ class Prices:
             self.pair(pair) / (_CALLS if k in there else 1) for k, pair in enumerate(steps)
         )
         looked_up = _LOOK_UP * self.profile.launch if there else 0.0
-        return priced + looked_up + self._copies(product, steps, there)
+        return priced + looked_up + self.copies(product, steps, there)
 
-    def _copies(self, product: Product, steps: Sequence[Pair], there: Container[int]) -> float:
+    def copies(self, product: Product, steps: Sequence[Pair], there: Container[int]) -> float:
         """Seconds of bringing the summed axes of intermediates together.
 
         A GEMM leaves the axes of one operand after those of the other; a sum over some of both

@@ -44,12 +44,14 @@ class Pair:
 class Problem:
     """A product whose order is to be chosen; sizes by index number.
 
-    Operands that are `kept` cost nothing to multiply with each other: it is done beforehand.
+    Operands that are `kept` cost nothing to multiply with each other: it is done beforehand. Where
+    some need a gradient (`grads`) the backward pass counts too.
     """
 
     product: Product
     sizes: tuple[Size, ...]
     kept: frozenset[int] = frozenset()
+    grads: frozenset[int] = frozenset()
 
     def at(self, point: Point) -> dict[int, int]:
         """The sizes as numbers."""

@@ -22,7 +22,7 @@ from tensorlang.ir.nodes import (
     Read,
     Semiring,
 )
-from tensorlang.ir.reads import read_indices, rename_read
+from tensorlang.ir.reads import operands, read_indices, rename_read
 from tensorlang.order.trees import Pair, Problem, Product, Tree, pairs
 from tensorlang.plan.plan import AnyStep, Slot, Step
 from tensorlang.plan.weights import is_weight, is_weight_read
@@ -72,6 +72,8 @@ class Builder:
     trees: Trees
     weights: frozenset[Slot]  # params and consts: never the left operand if there is another
     kept: set[Slot]  # of those, and of what is made of them alone, what eval() keeps
+    trained: frozenset[Slot]  # params that are not frozen
+    grads: set[Slot]  # those, real inputs, and what is made of them: what needs a gradient
     free: int
     names: Names
     slots: dict[NodeId, Slot] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class Builder:
         self.steps.append(Step(slot, node, target.name, target.spans))
         if is_weight(node, self.kept):
             self.kept.add(slot)
+        if node.dtype >= Dtype.REAL and not self.grads.isdisjoint(operands(node)):
+            self.grads.add(slot)
         return slot
 
     def contract(
@@ -111,12 +115,16 @@ class Builder:
             return self._step(
                 list(reads), sizes, output, bound, dtype, target, coefficient, semiring
             )
-        operands = tuple(frozenset(read_indices(read)) for read in reads)
-        product = Product(operands, frozenset(output))
+        factors = tuple(frozenset(read_indices(read)) for read in reads)
+        product = Product(factors, frozenset(output))
         tree: Tree = ((0, 1),)
         if len(reads) > 2:
             kept = (k for k, read in live.items() if is_weight_read(read, sizes, self.kept))
-            tree = self.trees(Problem(product, tuple(sizes), frozenset(kept)))
+            grads = [k for k, read in live.items() if read.node in self.grads]
+            if sum(read.node in self.trained for read in reads) < 2:
+                grads = []  # calls with and without gradients are not told apart
+            problem = Problem(product, tuple(sizes), frozenset(kept), frozenset(grads))
+            tree = self.trees(problem)
         steps = list(pairs(product, tree))
         scaled = self._smallest(steps, sizes) if coefficient != 1 else -1
         if semiring is not Semiring.SUM_PRODUCT:

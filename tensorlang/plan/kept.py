@@ -54,9 +54,9 @@ def chosen_regimes(
 
 
 def _mixed(problem: Problem) -> Problem:
-    """What is kept as a whole is formed as in training."""
+    """What is kept as a whole is formed as in training; else nothing asks for a gradient."""
     whole = len(problem.kept) == len(problem.product.operands)
-    return replace(problem, kept=frozenset()) if whole else problem
+    return replace(problem, kept=frozenset()) if whole else replace(problem, grads=frozenset())
 
 
 def _turned(two: list[Choice]) -> list[Choice]:

@@ -16,7 +16,9 @@ from tensorlang.order.grid import Point, grid
 from tensorlang.order.kept import kept_trees
 from tensorlang.order.prices import peak, price
 from tensorlang.order.profile import Profile, profile_of
+from tensorlang.order.refine import refine
 from tensorlang.order.search import candidates, small
+from tensorlang.order.training import Training, trained
 from tensorlang.order.trees import Problem, Product, Tree
 from tensorlang.plan.plan import Regime, Threshold
 
@@ -78,6 +80,10 @@ def _trees(problem: Problem, points: Sequence[Point], options: Options) -> list[
             problem.product, tuple(sizes.items()), profile, options.path_finder
         ).copy()
         found += kept_trees(problem.product, problem.kept, sizes, profile)
+        if problem.grads and len(problem.product.operands) > 4:  # of fewer all trees are there
+            both = Training(sizes, profile)
+            least = min(found, key=lambda tree: both.tree(problem.product, tree))
+            found.append(refine(problem.product, least, both))
         if options.memory is not None:
             found += small(problem.product, found, sizes)
         pool.update(dict.fromkeys(found))
@@ -280,6 +286,8 @@ def _candidates(
 def _price(
     problem: Problem, tree: Tree, sizes: tuple[tuple[int, int], ...], profile: Profile
 ) -> float:
+    if problem.grads:
+        return trained(problem.product, tree, dict(sizes), profile, problem.grads)
     return price(problem.product, tree, dict(sizes), profile, problem.kept)
 
 

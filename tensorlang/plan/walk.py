@@ -97,7 +97,12 @@ def build(draft: Draft, trees: Trees, free: int) -> Builder:
     for name in draft.names.values():
         names.fresh(name)
     kept = set(weights)
-    builder = Builder(trees, weights, kept, free, names, dict(draft.slots))
+    frozen = {param.name for param in graph.program.params if param.frozen}
+    params = ((name, draft.slots[node]) for name, node in graph.params.items())
+    trained = frozenset(slot for name, slot in params if name not in frozen)
+    given = (draft.slots[n] for n in graph.inputs if graph.node(n).dtype >= Dtype.REAL)
+    grads = {*trained, *given}
+    builder = Builder(trees, weights, kept, trained, grads, free, names, dict(draft.slots))
     for node, slot in draft.slots.items():
         builder.shapes[slot] = (graph.node(node).shape, graph.node(node).dtype)
         builder.named[slot] = draft.names[node]
@@ -231,6 +236,7 @@ def _attend(draft: Draft, builder: Builder, identity: NodeId, match: Match) -> N
     )
     builder.steps.append(AttentionStep(slot, attention, name, target.spans if direct else spans))
     builder.shapes[slot] = (tuple(sizes[index] for index in out_axes), node.dtype)
+    builder.grads.add(slot)
     builder.named[slot] = name
     if direct:
         return
