@@ -36,7 +36,8 @@ class Lines:
 
 
 def main() -> None:
-    tl.compile(str(EXAMPLES / "linear.tl"), target="torch")  # imports, once
+    for target in ("torch", "triton"):
+        _compile(EXAMPLES / "linear.tl", target)  # imports, once
     sections = [importing(), examples(), growth((250, 500, 1000, 2000))]
     save("compile_time", sections, torch.device("cpu"))
 

@@ -208,7 +208,22 @@ def _printed(
     text = f"F.conv{len(axes)}d({', '.join(arguments)})"
     if any(cuts):
         text = f"{text}[:, :, {', '.join(cut or ':' for cut in cuts)}]"
+    counts = [body.size_text(axis.count)[0] for axis in axes if _maybe_none(axis)]
+    if counts:  # torch refuses a filter that is larger than the data
+        shape = [" * ".join(map(size, i)) or "1" for i in (roles.batch, filters)]
+        shape += [body.size_text(axis.count)[0] for axis in axes]
+        function = body.file.require("_no_windows")
+        read = [x.text, w.text] if bias is None else [x.text, w.text, bias]
+        empty = f"{function}(({', '.join(shape)}), {', '.join(read)})"
+        some = " and ".join(f"{count} > 0" for count in dict.fromkeys(counts))
+        text = f"({text} if {some} else {empty})"
     return _split(text, node, roles, axes, size)
+
+
+def _maybe_none(axis: _Axis) -> bool:
+    """Whether there may be no window, as over an input's axis; computed sizes are checked."""
+    own = axis.boundary in (Boundary.INSIDE, Boundary.ELSE)  # others fail in an empty axis
+    return own and (axis.count == 0 or isinstance(axis.count, sympy.Symbol))
 
 
 def _gathered(body: Body, x: Operand, axis: _Axis, label: int) -> Operand:
@@ -233,18 +248,19 @@ def _bordered(body: Body, axes: Sequence[_Axis], text: str) -> tuple[str, list[i
     before: list[Size] = []
     after: list[Size] = []
     starts: list[str] = []
+    padded_starts: list[str] = []
     cuts: list[str] = []
     for axis in axes:
         size = axis.size
         left = right = 0
-        start = ""
+        start = padded_start = ""
         if axis.boundary is Boundary.INSIDE:
             start = "" if axis.offset == 0 else f"{body.size_text(axis.offset)[0]}:"
             size = simplest(size - axis.offset)
         elif axis.boundary is Boundary.ELSE:
             assert isinstance(axis.offset, int), axis
             left = max(-axis.offset, 0)
-            start = f"{axis.offset}:" if axis.offset > 0 else ""
+            padded_start = f"{axis.offset}:" if axis.offset > 0 else ""
             right = _overhang(axis)
             size = simplest(size - max(axis.offset, 0))
             symmetric = isinstance(right, int) and right <= left
@@ -255,6 +271,7 @@ def _bordered(body: Body, axes: Sequence[_Axis], text: str) -> tuple[str, list[i
         exact = _made(size, left, right, axis)
         cuts.append("" if exact is not None else f":{body.size_text(axis.count)[0]}")
         starts.append(start)
+        padded_starts.append(padded_start)  # later: the axis may have fewer cells
         before.append(left)
         after.append(right)
     if any(starts):
@@ -269,6 +286,8 @@ def _bordered(body: Body, axes: Sequence[_Axis], text: str) -> tuple[str, list[i
         ]
         text = f"F.pad({text}, ({', '.join(flat)}))"
         paddings = [0] * len(before)
+    if any(padded_starts):
+        text = f"{text}[:, :, {', '.join(start or ':' for start in padded_starts)}]"
     return text, paddings, cuts
 
 

@@ -137,9 +137,8 @@ def _assigned(text: str) -> tuple[str | None, str]:
 
 
 def _operators(first: str, text: str, indent: int, bracketed: bool = False) -> list[str] | None:
-    """Split a chain of binary operators at depth 0, one operand a line, in parentheses."""
-    operators = (" + ", " - ", " | ", " & ", " * ", " / ")
-    for group in (operators[:2], operators[2:4], operators[4:]):
+    """Split a chain of operators at depth 0, one operand a line, in parentheses."""
+    for group in ((" if ", " else "), (" + ", " - "), (" | ", " & "), (" * ", " / ")):
         cuts = [0]
         depth = 0
         for place, char in _code(text):
@@ -147,7 +146,7 @@ def _operators(first: str, text: str, indent: int, bracketed: bool = False) -> l
                 depth += 1
             elif char in _CLOSE:
                 depth -= 1
-            elif depth == 0 and text[place : place + 3] in group:
+            elif depth == 0 and text.startswith(group, place):
                 cuts.append(place + 1)
         if len(cuts) > 1:
             cuts.append(len(text))

@@ -57,6 +57,11 @@ def _check_room(index: Tensor, size: int, boundary: str, axis: str) -> None:
     if size == 0 and index.numel() > 0:
         raise ValueError(f"{boundary} has nowhere to go: {axis} is empty")
 ''',
+    "_no_windows": '''
+def _no_windows(shape: tuple[int, ...], *read: Tensor) -> Tensor:
+    """A result without cells, of these."""
+    return sum(x.sum() for x in read).expand(shape)
+''',
     "_or_past_end": '''
 def _or_past_end(index: Tensor, size: int) -> Tensor:
     """The positions, those outside 0 … size-1 replaced by size."""

@@ -69,9 +69,15 @@ class Conv2dZero(nn.Module):
         """X[b, i, x, y] -> Y[b, o, xo, yo]."""
         if X.dim() != 4 or X.shape[1] != 3:
             _check_shape("Conv2dZero: X[b, i, x, y]", X.shape, (None, 3, None, None))
+        b, _, x, y = X.shape
 
         # conv2d.tl:20: output Y[b, o, xo, yo] = (W[o, i, u, v] * X[b, i, stride * xo + dilation * …
-        return F.conv2d(X, self.W, self.bias, padding=1)
+        Y = (
+            F.conv2d(X, self.W, self.bias, padding=1)
+            if x > 0 and y > 0
+            else _no_windows((b, 8, x, y), X, self.W, self.bias)
+        )
+        return Y
 
 
 class Conv2dWrap(nn.Module):
@@ -201,6 +207,11 @@ def _check_dim(layer: str, name: str, size: int) -> None:
     """Raise ValueError for a computed size below 1."""
     if size < 1:
         raise ValueError(f"{layer}: dim {name} is {size} for these inputs, it must be at least 1")
+
+
+def _no_windows(shape: tuple[int, ...], *read: Tensor) -> Tensor:
+    """A result without cells, of these."""
+    return sum(x.sum() for x in read).expand(shape)
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:
