@@ -39,6 +39,7 @@ class Pool:
     reducers: list[str] = field(default_factory=list)  # along an index
     layers: dict[str, str] = field(default_factory=dict)  # text of the sub-layers in use
     counter: int = 0
+    gradients: int = 0
     within: int = 0  # how deep in subscripts a reference stands
     dots: bool = False
     empty: bool = False  # dynamic dims may have size 0: nothing may be read at fixed positions

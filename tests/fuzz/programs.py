@@ -8,6 +8,7 @@ from tests.fuzz import statements as s
 from tests.fuzz.decisions import Decisions
 from tests.fuzz.equivariant import coupling
 from tests.fuzz.expressions import complete, real
+from tests.fuzz.gradients import gradient
 from tests.fuzz.layers import call
 from tests.fuzz.params import consts, dtype, params
 from tests.fuzz.pool import DOTS, DYNAMIC, STATIC, Axis, Pool, Tensor
@@ -29,7 +30,7 @@ REDUCERS = {
 STATEMENTS: tuple[Callable[[Pool], list[str]], ...] = (
     s.equation, s.equation, s.equation, s.product, s.product, s.chain, s.scatter, s.scatter,
     s.spectral, s.joined, s.matrix, s.group, s.split, s.window, s.masked_attention, call, call,
-    s.complex_equation, s.flags, s.numbers, coupling,
+    s.complex_equation, s.flags, s.numbers, coupling, gradient, gradient, gradient,
 )  # fmt: skip
 
 
