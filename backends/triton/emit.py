@@ -10,6 +10,7 @@ from typing import Protocol
 from tensorlang.backends import torch as torch_target
 from tensorlang.backends.triton import (
     attention_region,
+    chain_region,
     map_reduce_region,
     row_region,
     sparse_region,
@@ -53,6 +54,7 @@ FAMILIES: dict[str, tuple[str, _Family]] = {
     "K1": ("attention", attention_region.printed),
     "K2": ("pairs", third_region.printed),
     "K3": ("form", sparse_region.printed),
+    "K4": ("chain", chain_region.printed),
     "K5 map-reduce": ("map_reduce", map_reduce_region.printed),
     "K5": ("rows", row_region.printed),
 }

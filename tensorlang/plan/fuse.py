@@ -16,6 +16,7 @@ from tensorlang.order.grid import middle
 from tensorlang.plan.cost import at, cost, flops, held_bytes, made, used
 from tensorlang.plan.family import Family, Group, Layer, Members
 from tensorlang.plan.fuse_attention import AttentionFamily
+from tensorlang.plan.fuse_chain import ChainFamily
 from tensorlang.plan.fuse_map_reduce import MapReduceFamily
 from tensorlang.plan.fuse_rows import RowFamily
 from tensorlang.plan.fuse_sparse import SparseFamily
@@ -39,6 +40,7 @@ FAMILIES: tuple[Family, ...] = (
     ThirdFamily(),
     AttentionFamily(),
     SparseFamily(),
+    ChainFamily(),
     MapReduceFamily(),
     RowFamily(),
 )
