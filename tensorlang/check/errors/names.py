@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from tensorlang.diagnostics import Diagnostic, Label
 from tensorlang.source import Span
 
+LONGEST_INDEX = 2  # a lowercase name as short as this may have been meant as an index
+
 
 @dataclass(frozen=True)
 class UnknownName(Diagnostic):
@@ -21,7 +23,12 @@ class UnknownName(Diagnostic):
         return "no tensor, index, dim or hyperparameter of this layer has this name"
 
     def help(self) -> str | None:
-        return f"did you mean {self.close}?" if self.close else None
+        if self.close is not None:
+            return f"did you mean {self.close}?"
+        if len(self.name) > LONGEST_INDEX or not self.name.islower():
+            return None
+        new = f"for a new dim write  dim {self.name} = …"
+        return f"an index is named as its dim, a second one over dim n is n'; {new}"
 
 
 @dataclass(frozen=True)
