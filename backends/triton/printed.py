@@ -200,7 +200,9 @@ def _differentiable(
         @staticmethod
         def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[Any, Any]:
             def one(*given: Any) -> tuple[Tensor, ...]:
-                return tuple(d for d in pulled(*Gradient.parts(given)) if d is not None)
+                # a gradient may be that of the result as it is, which torch takes for a mistake
+                found = pulled(*Gradient.parts(given))
+                return tuple(d.view_as(d) for d in found if d is not None)
 
             made = torch.vmap(one, in_dims, randomness=info.randomness)(*args)
             return made, (0,) * len(made)
