@@ -34,7 +34,8 @@ def run_layer(
     """Outputs by name. Each of `given` is INPUT=SHAPE or INPUT=FILE.npy; the rest is drawn.
 
     Parameters have their initial values under `seed`; those that are `~ given` are read from
-    files too, PARAM=FILE.npy. Raises BadRequest for names that don't exist.
+    files too, PARAM=FILE.npy, those of sub-layers by their path, SUB.PARAM=FILE.npy. Raises
+    BadRequest for names that don't exist.
     """
     spec = load(path, target=target)
     names = list(spec)
@@ -50,9 +51,12 @@ def run_layer(
     torch.manual_seed(seed)
     made = getattr(spec, chosen)
     values, given = _values(given_params(made), given)
+    inside = [text for text in given if "." in text.partition("=")[0]]
     module = made(**own, **values)
+    _supply(module, inside)
     _refuse_unset(module)
     program = program_of(module)
+    given = [text for text in given if text not in inside]
     inputs = _inputs(program, given, np.random.default_rng(seed))
     results = layer_function(module)(*inputs) if reference else _run(module, inputs)
     results = results if isinstance(results, tuple) else (results,)
@@ -84,15 +88,25 @@ def _values(params: Iterable[str], given: Sequence[str]) -> tuple[dict[str, Arra
     return values, ["".join(parts) for parts in asked if parts[0] not in params]
 
 
+def _supply(module: torch.nn.Module, given: Sequence[str]) -> None:
+    """Values of params of sub-layers, each PATH=FILE.npy."""
+    params = dict(module.named_parameters())
+    for path, _, file in (text.partition("=") for text in given):
+        if path not in params:
+            inside = [name for name in params if "." in name]
+            raise BadRequest(f"there is no param {path}; there are {', '.join(inside) or 'none'}")
+        value = torch.as_tensor(_read(file))
+        if value.shape != params[path].shape:
+            found, wanted = tuple(value.shape), tuple(params[path].shape)
+            raise BadRequest(f"{path} has shape {wanted}, the file has {found}")
+        module.load_state_dict({path: value}, strict=False)
+
+
 def _refuse_unset(module: torch.nn.Module) -> None:
     for path, layer in module.named_modules():
-        unset = [name.partition(".")[0] for name in getattr(layer, "_unset", ())]
-        if unset and path:
-            raise BadRequest(
-                f"param {path}.{unset[0]} is ~ given: run supplies those of the layer itself"
-            )
-        if unset:
-            raise BadRequest(f"param {unset[0]} is ~ given: supply it as {unset[0]}=FILE.npy")
+        for name in getattr(layer, "_unset", ()):
+            whole = f"{path}.{name}" if path else name.partition(".")[0]
+            raise BadRequest(f"param {whole} is ~ given: supply it as {whole}=FILE.npy")
 
 
 def _inputs(

@@ -246,3 +246,28 @@ def test_help_shows_an_example(command: str) -> None:
     result = _run(command, "--help")
     assert result.exit_code == 0
     assert f"tensorlang {command} " in result.output
+
+
+def test_run_supplies_given_params_of_sub_layers(tmp_path: Path) -> None:
+    spec = tmp_path / "nested.tl"
+    spec.write_text(
+        "layer Inner(d = 3):\n    input  X[b, d]\n    param  W[d, d'] ~ given\n"
+        "    output Y[b, d] = X[b, d'] * W[d, d']\n"
+        "layer Outer(d = 3):\n    input  X[b, d]\n    sub    f = Inner(d)\n"
+        "    output Y[b, d] = f(X)\n"
+    )
+    weight, x = np.arange(9.0).reshape(3, 3), np.arange(6.0).reshape(2, 3)
+    for name, array in (("W", weight), ("X", x), ("wide", np.ones((3, 4)))):
+        np.save(tmp_path / f"{name}.npy", array)
+    file, out = str(tmp_path / "W.npy"), str(tmp_path / "out.npz")
+    call = ("run", str(spec), "--layer", "Outer", f"X={tmp_path / 'X.npy'}", "-o", out)
+    result = _run(*call, f"f.W={file}")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_allclose(np.load(out)["Y"], x @ weight.T)
+    for arguments, says in (
+        ((), "param f.W is ~ given: supply it as f.W=FILE.npy"),
+        ((f"f.V={file}",), "there is no param f.V; there are f.W"),
+        ((f"f.W={tmp_path / 'wide.npy'}",), "f.W has shape (3, 3), the file has (3, 4)"),
+    ):
+        result = _run(*call, *arguments)
+        assert result.exit_code == 2 and says in result.stderr, result.output

@@ -37,7 +37,7 @@ def run_command(
 ) -> None:
     """Run a layer on arrays from files or on random inputs of given shapes.
 
-    Params `~ given` are read from files too, W=weights.npy.
+    Params `~ given` are read from files too, W=weights.npy; of sub-layers f.W=weights.npy.
 
     \b
     tensorlang run axial.tl --layer AxialAttention X=2,16,256
