@@ -10,16 +10,20 @@ import math
 from collections.abc import Collection
 from dataclasses import replace
 
+from tensorlang import registry
 from tensorlang.differentiate.cells import Cells, number
 from tensorlang.differentiate.making import Maker, Term
 from tensorlang.differentiate.reads import Product, carried
 from tensorlang.differentiate.slopes import pulled, pushed
 from tensorlang.dtype import Dtype
+from tensorlang.ir.cost import applications
 from tensorlang.ir.nodes import App, Arg, At, Iota, Lit, Node, NodeId, Pointwise, Read, Scalar
-from tensorlang.ir.reads import leaves, read_indices, rename_read, substitute
+from tensorlang.ir.reads import applied, leaves, read_indices, rename_read, substitute
 
 Guards = tuple[tuple[Scalar, bool], ...]
-_COSTLY = {"cos", "cosh", "erf", "exp", "log", "rsqrt", "sigmoid", "sin", "sinh", "sqrt", "tanh"}
+_CHEAP = {"abs", "ceil", "complex", "conj", "dropout", "floor", "frac", "imag", "max", "min"}
+_CHEAP |= {"real", "relu", "sign", "stopgrad"}  # as operators are
+_LONGEST = 32  # applications of functions in a slope
 
 
 # --- reverse -------------------------------------------------------------------------------------
@@ -83,16 +87,26 @@ class _Back:
         """A slope that reads the values of costly functions which it shares, with the node if all.
 
         The value of the whole node is there; that of a part, or what a slope says twice, becomes a
-        tensor of its own, which the node too will read.
+        tensor of its own, which the node too will read. So does a long slope: its copies would grow
+        with a power of the order.
         """
         if expr in self.known and _count(slope, expr):
             slope = _renamed(slope, expr, self.cells.read(self.value))
+        if _is_costly(expr.function) and _is_value(expr):
+            slope = self.valued(slope, expr, least=1)
+            for arg in filter(_is_value, expr.args):
+                slope = self.valued(slope, arg, least=1)
         for part in _costly(slope):
-            if part == expr or _count(slope, part) > 1:
-                sizes = dict(enumerate(self.sizes))
-                own = self.maker.computed(part, self.cells, axes_of(part, self.cells), sizes)
-                slope = _renamed(slope, part, self.cells.read(own))
-        return slope
+            slope = self.valued(slope, part, least=1 if _count(expr, part) else 2)
+        return self.valued(slope, slope, least=1) if applications(slope) > _LONGEST else slope
+
+    def valued(self, slope: Scalar, part: Scalar, least: int) -> Scalar:
+        """A slope that reads a part of it which it says so often at least."""
+        if _count(slope, part) < least:
+            return slope
+        axes, sizes = axes_of(part, self.cells), dict(enumerate(self.sizes))
+        own = self.maker.computed(part, self.cells, axes, sizes)
+        return _renamed(slope, part, self.cells.read(own))
 
 
 def _costly(expr: Scalar) -> list[App]:
@@ -100,8 +114,18 @@ def _costly(expr: Scalar) -> list[App]:
     if not isinstance(expr, App):
         return []
     found = [part for arg in expr.args for part in _costly(arg)]
-    costly = expr.function in _COSTLY and any(isinstance(leaf, Arg) for leaf in leaves(expr))
+    costly = _is_costly(expr.function) and _is_value(expr)
     return list(dict.fromkeys([expr, *found] if costly else found))
+
+
+def _is_value(expr: Scalar) -> bool:
+    """Whether an expression is computed from data, and the same whenever it is."""
+    data = any(isinstance(leaf, Arg) for leaf in leaves(expr))
+    return isinstance(expr, App) and data and "dropout" not in applied(expr)
+
+
+def _is_costly(function: str) -> bool:
+    return function not in _CHEAP and not registry.functions()[function].reserved
 
 
 def _count(expr: Scalar, part: Scalar) -> int:
