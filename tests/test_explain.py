@@ -288,3 +288,16 @@ def test_what_is_no_layer_is_refused(axial: Any) -> None:
         tl.explain(axial.AxialPair(d=8, heads=2), Z=(1,))
     with pytest.raises(ValueError, match="axis d has size 9"):
         tl.explain(axial.AxialPair(d=8, heads=2), X=(1, 2, 3, 9))
+
+
+def test_orders_in_two_sizes_flip_where_they_cost_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "two.tl"
+    path.write_text("""
+layer Two(i = 512, r = 256):
+    input  X[n, i], B[r, m]
+    param  A[i, r] ~ normal(std = 0.1)
+    output Y[n, m] = X[n, i] * A[i, r] * B[r, m]
+""")
+    told = tl.explain(tl.load(str(path)).Two(), X=(64, 512), B=(256, 64))
+    assert told.to_dict()["regions"][0]["flips"]["training"] == ["m*n + 512*m = 512*n"]
+    assert "flips at m*n + 512*m = 512*n" in str(told)

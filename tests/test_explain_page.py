@@ -98,7 +98,7 @@ def test_plans_costs_and_graphs_are_there() -> None:
     for choice in e.parts[0].regimes:
         assert choice.when in page.text and all(tree in page.text for tree in choice.trees)
     assert page.text.count("← these sizes") == 2  # in training, and with kept weights
-    assert "flips at batch = 128" in page.text
+    assert "flips at batch = 2,048" in page.text
     assert "Graph before the rewrites" in page.text and "K flops" in page.text
     assert "output Y[..., o] = X[..., i] * W[o, i] + bias[o]" in page.text
 

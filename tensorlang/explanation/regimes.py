@@ -90,7 +90,10 @@ def flips(scope: Scope, region: Region, kept: bool) -> tuple[str, ...]:
 
 
 def _flip(scope: Scope, threshold: Threshold) -> str:
-    ((names, sign),) = ((monomial, c) for monomial, c in threshold.form if monomial)
+    parts = [(monomial, c) for monomial, c in threshold.form if monomial]
+    if len(parts) > 1:
+        return threshold_text(threshold).replace("...", "batch").replace(">=", "=")
+    ((names, sign),) = parts
     bound = -sum(c for monomial, c in threshold.form if not monomial) * sign
     least = bound if sign > 0 else bound + 1  # of the side with the larger sizes
     text = count_text(scope.value({names: 1}))

@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tensorlang.order.profile import Profile
-from tensorlang.order.trees import Indices, Pair, Product, Tree, pairs
+from tensorlang.order.trees import Indices, Pair, Problem, Product, Tree, pairs
 
 ITEM = 4.0
 _CALLS = 1000  # that share what is kept
@@ -152,6 +152,13 @@ def _there(steps: Sequence[Pair], kept: frozenset[int], count: int) -> set[int]:
         if pair.left in made and pair.right in made:
             made.add(count + number)
     return {number - count for number in made if number >= count}
+
+
+def unkept(problem: Problem, tree: Tree) -> list[Pair]:
+    """The steps of a tree that every call takes."""
+    steps = list(pairs(problem.product, tree))
+    there = _there(steps, problem.kept, len(problem.product.operands))
+    return [pair for number, pair in enumerate(steps) if number not in there]
 
 
 def price(

@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from tensorlang.ir.cost import add, scale, volume
 from tensorlang.options import Options
 from tensorlang.order.grid import Point, grid
 from tensorlang.order.kept import kept_trees
-from tensorlang.order.prices import peak, price
+from tensorlang.order.prices import peak, price, unkept
 from tensorlang.order.profile import Profile, profile_of
 from tensorlang.order.refine import refine
 from tensorlang.order.search import candidates, small
 from tensorlang.order.training import Training, trained
 from tensorlang.order.trees import Problem, Product, Tree
-from tensorlang.plan.plan import Regime, Threshold
+from tensorlang.plan.plan import Monomials, Regime, Threshold
 
 Trees = tuple[Tree, ...]
 Choice = tuple[tuple[Threshold, ...], Trees]
@@ -32,6 +33,8 @@ _SLACK_BEYOND = 1.5  # what a third and a fourth regime must mend: code to read 
 _SHARE = 0.95
 _FEW_NAMES = 4  # sizes whose products are all tried as thresholds; of more only pairs
 _BROKEN = 1e4  # how many times too slow a regime counts that is beyond the memory bound
+_MENDED = 0.1  # of a regime's time, that a threshold on FLOPs must save on average
+_MOST_TERMS = 4  # of such a threshold
 _MANY = 32  # operands of a product that is searched at the middle of its sizes only
 _MOST_TREES = 6  # distinct trees of one product that are carried
 _LEAST = 1e-15  # seconds; what is kept costs none, and costs are compared by ratios
@@ -51,6 +54,7 @@ def regimes(names: Sequence[str], problems: Sequence[Problem], options: Options)
     if len(kept) == 1:
         return [((), settings[kept[0]])]
     chosen = _fitted(kept, seconds, points, names)
+    chosen = _by_flops(chosen, problems, settings, seconds, points, names)
     least = min(range(len(settings)), key=lambda k: (_broken([(k, ())], seconds, points), k))
     if _broken([(least, ())], seconds, points) < _broken(chosen, seconds, points):
         chosen = [(least, ())]
@@ -168,6 +172,52 @@ def _fitted(
     return out
 
 
+def _by_flops(
+    chosen: list[tuple[int, tuple[Threshold, ...]]],
+    problems: Sequence[Problem],
+    settings: Sequence[Trees],
+    seconds: list[list[float]],
+    points: Sequence[Point],
+    names: Sequence[str],
+) -> list[tuple[int, tuple[Threshold, ...]]]:
+    """Of two regimes in several sizes the one with fewer FLOPs, where that tells much better."""
+    if len(chosen) != 2 or len(names) < 2:
+        return chosen
+    first, last = chosen[0][0], chosen[1][0]
+    less = scale(_flops(problems, settings[first]), -1)
+    form = add((_flops(problems, settings[last]), less))
+    used = {name for monomial in form for name, _ in monomial}
+    if not form or len(form) > _MOST_TERMS or not used <= set(names):
+        return chosen
+    shared = math.gcd(*form.values())
+    threshold = Threshold(tuple((monomial, c // shared) for monomial, c in form.items()))
+    other = [(first, (threshold,)), (last, ())]
+    lost, less_lost = (_lost(one, seconds, points) for one in (chosen, other))
+    return other if lost - less_lost > _MENDED * len(points) else chosen
+
+
+def _flops(problems: Sequence[Problem], trees: Trees) -> Monomials:
+    """Multiply-adds of these orders; those of what is kept are done before."""
+    return add(
+        volume(problem.sizes[index] for index in sorted(pair.left_indices | pair.right_indices))
+        for problem, tree in zip(problems, trees, strict=True)
+        for pair in unkept(problem, tree)
+    )
+
+
+def _lost(
+    chosen: Sequence[tuple[int, tuple[Threshold, ...]]],
+    seconds: list[list[float]],
+    points: Sequence[Point],
+) -> float:
+    """The sum over the grid of how much longer than the best the regime takes that holds."""
+    return sum(_loss(_held(chosen, point), p, seconds) for p, point in enumerate(points))
+
+
+def _held(chosen: Sequence[tuple[int, tuple[Threshold, ...]]], point: Point) -> int:
+    return next(k for k, thresholds in chosen if all(holds(t, point) for t in thresholds))
+
+
 def _loss(setting: int, point: int, seconds: list[list[float]]) -> float:
     """How much longer than the best, as a ratio that does not run away."""
     ratio = seconds[setting][point] / min(row[point] for row in seconds)
@@ -182,8 +232,7 @@ def _broken(
     """Points at which the regime that holds is beyond the memory bound, and another is not."""
     count = 0
     for p, point in enumerate(points):
-        setting = next(k for k, thresholds in chosen if all(holds(t, point) for t in thresholds))
-        count += _loss(setting, p, seconds) >= _BROKEN
+        count += _loss(_held(chosen, point), p, seconds) >= _BROKEN
     return count
 
 

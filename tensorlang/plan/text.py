@@ -39,6 +39,10 @@ def threshold_text(threshold: Threshold) -> str:
     bound = -sum(c for monomial, c in threshold.form if not monomial)
     if left and all(c < 0 for c in left.values()):
         return f"{cost_text({m: -c for m, c in left.items()})} <= {-bound}"
+    if not bound:
+        less = {monomial: -c for monomial, c in left.items() if c < 0}
+        more = {monomial: c for monomial, c in left.items() if c > 0}
+        return f"{cost_text(more)} >= {cost_text(less)}"
     return f"{cost_text(left)} >= {bound}"
 
 
