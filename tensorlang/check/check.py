@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from tensorlang.check.declarations import inputs, params
 from tensorlang.check.definitions import check_def
 from tensorlang.check.dims import Dims
 from tensorlang.check.equations import equation
-from tensorlang.check.errors.dims import DimCycle
+from tensorlang.check.errors.dims import DimCycle, TooManyCells
 from tensorlang.check.errors.layers import NoOutput, NotYet, UnknownLayer
 from tensorlang.check.errors.names import ReservedName
 from tensorlang.check.expressions import expression
@@ -38,6 +39,8 @@ from tensorlang.diagnostics import Diagnostic, SpecError, in_order
 from tensorlang.size import dynamic
 from tensorlang.source import Span
 from tensorlang.syntax import ast
+
+_MOST_CELLS = 1 << 60  # their bytes fit 64 bits
 
 
 def check_layer(
@@ -252,6 +255,7 @@ class _Reader:
         """The program and what callers know of it; None if it cannot be made."""
         scope, layer = self.scope, self.scope.layer
         report_zeros(scope, self.body)
+        self._report_cells()
         tensors = [scope.tensors.get(name) for name in self.outputs]
         outputs = tuple(tensor for tensor in tensors if tensor is not None)
         if len(outputs) < len(tensors):
@@ -287,6 +291,14 @@ class _Reader:
             scope.has_ellipsis,
             frozenset(dim.size for dim in moving.values() if isinstance(dim.size, sympy.Symbol)),
         )
+
+    def _report_cells(self) -> None:
+        for kind, tensors in (("param", self.scope.params), ("const", self.scope.consts)):
+            for tensor in tensors:
+                sizes = [axis.size for axis in tensor.axes]
+                cells = math.prod(size for size in sizes if isinstance(size, int))
+                if cells > _MOST_CELLS:
+                    self.scope.report(TooManyCells(tensor.span, f"{kind} {tensor.name}", cells))
 
     def _subs(self) -> Iterator[Sub]:
         for info in self.scope.subs.values():

@@ -171,3 +171,17 @@ class TooLarge(Diagnostic):
 
     def message(self) -> str:
         return "this number is too large for a size or a constant"
+
+
+@dataclass(frozen=True)
+class TooManyCells(Diagnostic):
+    code = "E0317"
+    what: str
+    cells: int
+
+    def message(self) -> str:
+        return f"{self.what} has {float(self.cells):.3g} cells, no memory holds as many"
+
+    def help(self) -> str:
+        factors = ", or store it as factors, as in  param W[n, m] ~ kaiming as tt"
+        return f"make its axes shorter{factors if self.what.startswith('param') else ''}"
