@@ -39,6 +39,7 @@ bench: $(STAMP)  ## every workload against its peers, ratios of one interleaved 
 
 docs: $(STAMP)  ## the pages and parts of pages that show what the compiler prints
 	$(BIN)/python -m docs.build
+	$(BIN)/python -m docs.build_kernels
 
 N ?= 10000
 fuzz: $(STAMP)  ## N random programs, every target against the reference; resumes where it stopped
