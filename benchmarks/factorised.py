@@ -3,6 +3,7 @@
 Each against its forms written by hand as modules, the ways of tensorly-torch and nn.Linear; beside
 them the form chosen and the seconds predicted. In eval() what is made of weights alone is kept.
 `--ranks 8,64 --batches 16,1024 --kinds cp,tt --modes forward --rounds 20` narrows the grid.
+A point whose contenders are slow gets fewer rounds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import itertools
 import math
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,8 @@ NETWORKS = {
 MODES = ("forward", "forward + backward", "eval")
 RANKS = (8, 16, 64, 256)
 BATCHES = (1, 16, 256, 1024, 4096)
+SECONDS, LEAST = 1.0, 5
+"""A point gets about so long, and this many rounds at least."""
 Forms = Mapping[str, Callable[[], Tensor]]
 
 
@@ -193,7 +197,7 @@ class Grid:
         far = sum(row.ours > 1.1 * row.aim for row in self.rows)
         worst = max(row.ours / row.aim for row in self.rows)
         lines.append(f"\n{far} of {len(self.rows)} points beyond 1.1; worst {worst:.2f}.")
-        return "\n".join([*lines, "", f"{self.rounds} interleaved rounds."])
+        return "\n".join([*lines, "", f"{LEAST} to {self.rounds} interleaved rounds."])
 
 
 def measure(
@@ -260,12 +264,20 @@ def _race(
 ) -> Mapping[str, float]:
     if mode != "forward + backward":
         with torch.no_grad():
-            return race(mode, ways, rounds).medians
+            return race(mode, ways, _afforded(ways, rounds)).medians
     both = {
         name: with_backward(way, [x, *leaves.get(name, leaves["by hand"])])
         for name, way in ways.items()
     }
-    return race(mode, both, rounds).medians
+    return race(mode, both, _afforded(both, rounds)).medians
+
+
+def _afforded(ways: Mapping[str, Callable[[], object]], rounds: int) -> int:
+    """Fewer rounds where one takes long, five at least."""
+    start = time.perf_counter()
+    for way in ways.values():
+        way()
+    return max(LEAST, min(rounds, int(SECONDS / (time.perf_counter() - start))))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
