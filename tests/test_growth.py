@@ -219,3 +219,30 @@ def _long(folder: Path, equations: int) -> str:
     path = folder / f"long_{equations}.tl"
     path.write_text(long_layer(equations))
     return str(path)
+
+
+@pytest.mark.parametrize("batch", [64, 1024])
+def test_a_kronecker_layer_costs_the_power_three_halves_of_the_width(
+    tmp_path: Path, batch: int
+) -> None:
+    exact = """
+        dim   o1 = a, o2 = a, i1 = a, i2 = a
+        input X[b, (i1 i2)]
+        param A[o1, i1], B[o2, i2] ~ kaiming
+        output Y[b, (o1 o2)] = A[o1, i1] * B[o2, i2] * X[b, (i1 i2)]
+    """
+    low = """
+        dim   o1 = a, o2 = a, i1 = a, i2 = a
+        input X[b, (i1 i2)]
+        param A[o1, r], C[r, i1], B[o2, i2] ~ kaiming
+        output Y[b, (o1 o2)] = A[o1, r] * C[r, i1] * B[o2, i2] * X[b, (i1 i2)]
+    """
+
+    def grows(text: str, names: str, **own: int) -> float:
+        layer = _spec(tmp_path, text, names)
+        return _exponent(lambda a: _cost(layer(a=a, **own), "flops", X=(batch, a * a)), 32)
+
+    assert 2.9 < grows(exact, "a") <= 3.01  # the width is a^2
+    dense = _cost(_spec(tmp_path, exact, "a")(a=64), "flops", X=(batch, 64**2))
+    thin = _cost(_spec(tmp_path, low, "a, r")(a=64, r=2), "flops", X=(batch, 64**2))
+    assert thin < 0.6 * dense
