@@ -177,6 +177,20 @@ def third_derivatives_agree() -> None:
 
 
 @check
+def indices_out_of_range_are_told() -> None:
+    kernel, _ = _layers(EDGES, u=3)
+    x, y, w, src, dst = _given(EDGES, 5, 4, 3)
+    for bad in (4, -1):
+        for given in ((src.clone().fill_(bad), dst), (src, dst.clone().fill_(bad))):
+            try:
+                kernel(x, y, w, *given)
+            except IndexError as error:
+                assert f"the index {bad}" in str(error), error
+            else:
+                raise AssertionError(given)
+
+
+@check
 def gradients_may_be_expanded_and_strided() -> None:
     kernel, plain = _layers(PRODUCT, u=3)
     given = _given(PRODUCT, 4, 4, 3)

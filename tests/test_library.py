@@ -329,7 +329,8 @@ def transformed(row: Transform, *args: Any, sizes: tuple[int, ...], norm: str = 
     names = {f"a{k}": arg for k, arg in enumerate(args)}
     scope: dict[str, Any] = {"torch": torch, **names}
     exec(row.torch_helper, scope)
-    text = row.torch.format(*names, args=", ".join(names) + ",", sizes=sizes, norm=repr(norm))
+    joined, size = ", ".join(names) + ",", sizes[0]
+    text = row.torch.format(*names, args=joined, sizes=sizes, size=size, norm=repr(norm))
     return eval(text, scope)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from tensorlang.backends.torch.body import Body
 from tensorlang.backends.torch.home import home_of
 from tensorlang.backends.torch.infinite import infinite
+from tensorlang.backends.torch.kernel_indices import check_indices
 from tensorlang.backends.torch.names import Names, comment_text, identifier
 from tensorlang.backends.torch.operand import Value
 from tensorlang.backends.torch.steps import Method, Steps, fresh_value
@@ -126,9 +127,11 @@ class Regions(Steps):
         body, file = self.body, self.method.file
         assert self.method.foreign is not None
         name = file.fresh(f"_{self.method.unit.class_name}_{_label(region)}")
-        symbols = self._region_function(region, name)
+        step_names = _names_of(region.regimes[0])
+        covered = check_indices(body, region, self.plan.shapes, step_names)
+        symbols = self._region_function(region, name, covered)
         for slot in region.outputs:
-            step_name = _names_of(region.regimes[0]).get(slot, "value")
+            step_name = step_names.get(slot, "value")
             fresh = body.names.fresh(step_name)
             shape = tuple(self.plan.shapes[slot])
             body.values[slot] = fresh_value(fresh, shape, _dtype_of(region.regimes[0], slot))
@@ -145,8 +148,13 @@ class Regions(Steps):
         for line in self.method.foreign(region, plan, unit, value, size, name, variables):
             body.line(line) if "\n" not in line else body.lines.append(line)
 
-    def _region_function(self, region: Region, name: str) -> list[str]:
-        """Print the region's torch code as `name(inputs..., sizes...)`; returns the symbols."""
+    def _region_function(
+        self, region: Region, name: str, covered: Sequence[tuple[Slot, Size]]
+    ) -> list[str]:
+        """Print the region's torch code as `name(inputs..., sizes...)`; returns the symbols.
+
+        Index tensors that are `covered` have been checked against the sizes beside them.
+        """
         outer = self.body
         names = Names(self.method.file.taken())
         inner = Body(self.method.file, names, indent=4, index_checks=outer.index_checks)
@@ -167,6 +175,9 @@ class Regions(Steps):
         for symbol in symbols:
             inner.symbols[symbol] = names.fresh(outer.symbols[symbol])
             arguments.append(f"{inner.symbols[symbol]}: int")
+        inner.checked |= {
+            f"{inner.values[slot].text}, {inner.size_text(size)[0]}" for slot, size in covered
+        }
         other = Regions(self.method, self.plan, inner)
         other.infinite = self.infinite
         plain = Region(

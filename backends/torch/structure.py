@@ -195,11 +195,11 @@ def transform(body: Body, node: Node) -> Operand:
     if row.torch_helper:
         body.file.require_text(row.torch_helper)
     text = row.torch
-    sizes = body.sizes([node.sizes[axis] for axis in op.target])
+    sizes = size = body.sizes([node.sizes[axis] for axis in op.target])
     if len(op.target) == 1:
         sizes += ","
     joined = ", ".join(args) + ("," if len(args) == 1 else "")
-    replacements = {"args": joined, "sizes": f"({sizes})", "norm": repr(op.norm)}
+    replacements = {"args": joined, "sizes": f"({sizes})", "size": size, "norm": repr(op.norm)}
     for name, value in (*replacements.items(), *((str(k), arg) for k, arg in enumerate(args))):
         text = text.replace("{" + name + "}", value)
     if op.op is TransformOp.IRFFT:  # of half precisions it comes in float32

@@ -33,10 +33,11 @@ class Transform:
     `square` says that source[0] and source[1] are of equal size. `numpy(*args, sizes, norm)` gets
     each argument with its source axes last, in order (solve: b has its one axis last), batch axes
     broadcast; `sizes` are those of the targets, which are last in the result. `torch` is a format
-    string over {0}, {1}, … likewise shaped, {sizes} (a tuple) and {norm} (a string literal); concat
-    joins its arguments as {args}. `torch_helper` is text of functions that the spelling calls, to
-    be printed once into the file. `dtype` types it as a function's; targets must cast the arguments
-    of an FFT and of concat to the promoted dtype. `norm` says that the keyword norm is allowed.
+    string over {0}, {1}, … likewise shaped, {sizes} (a tuple; {size} where there is one target) and
+    {norm} (a string literal); concat joins its arguments as {args}. `torch_helper` is text of
+    functions that the spelling calls, to be printed once into the file. `dtype` types it as a
+    function's; targets must cast the arguments of an FFT and of concat to the promoted dtype.
+    `norm` says that the keyword norm is allowed.
     """
 
     name: str

@@ -49,7 +49,7 @@ ROW = Transform(
     arguments=1,
     dtype=dtype,
     numpy=compute,
-    torch="_spherical_harmonics({0}, {sizes}[0])",
+    torch="_spherical_harmonics({0}, {size})",
     torch_helper='''
 def _spherical_harmonics(v, size):
     """Real harmonics of v / |v|, degrees up to sqrt(size) - 1, squares of one sum to 2 l + 1.
