@@ -386,6 +386,12 @@ layer L(u = 8):
     const C[p, i, i', i''] = cg_paths(p, i, i', i'')
     output Z[b, u, p, i'', i'] = C[p, i, i', i''] * X[b, u, i]
 """,
+    "a single number": """
+layer L(q = 2, r = 3):
+    input X[q, r], Z
+    const V[q] = 1
+    output Y[] = Z * V[q'] * X[q', 0] * Z * X[q, 0] * X[q, 0]
+""",
     "a largest landing": """
 layer L(x = 3):
     input A[e, x], B[e, x], dst[e]: int, M[n, x]

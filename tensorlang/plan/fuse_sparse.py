@@ -152,8 +152,8 @@ def _form(layer: Layer, members: Members) -> Form | str | None:
     if not read or not any(isinstance(step.node.op, Contract) for step in steps):
         return None
     found = form(steps, known, layer.shapes)
-    if isinstance(found, str) or len(found.operands) < 3:
-        return None
+    if isinstance(found, str) or len(found.operands) < 3 or not found.sizes:
+        return None  # without an axis that is no component there is one lane
     sizes = [prod(d.size for d in o.dims if isinstance(d, Component)) for o in found.operands]
     if not FEWEST_TERMS <= len(found.terms) <= DENSEST * prod(sizes):
         return None
