@@ -65,7 +65,9 @@ def test_a_module_runs_where_triton_is_missing(monkeypatch: pytest.MonkeyPatch) 
         torch.testing.assert_close(layer(x), torch.nn.functional.layer_norm(x, (5,)))
 
 
-@pytest.mark.parametrize("layer", ["CrossAttention", "AxialBlock", "LayerNorm", "KernelDensity", "CGConvolution"])
+@pytest.mark.parametrize(
+    "layer", ["CrossAttention", "AxialBlock", "LayerNorm", "KernelDensity", "CGConvolution"]
+)
 def test_on_a_gpu_operators_are_traced(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fake CUDA tensors go through the triton_ops, launch arguments included."""
     pytest.importorskip("triton")
