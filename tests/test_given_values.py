@@ -158,7 +158,7 @@ def test_run_reads_params_from_files(tmp_path) -> None:
     assert np.array_equal(out["Y"], np.zeros((2, 3)))
     with pytest.raises(BadRequest, match=r"param W is ~ given: supply it as W=FILE.npy"):
         run_layer(str(path), "L", {}, ["X=2,3"])
-    with pytest.raises(BadRequest, match=r"param f.W is ~ given: run supplies those of the layer"):
+    with pytest.raises(BadRequest, match=r"param f.W is ~ given: supply it as f.W=FILE.npy"):
         run_layer(str(path), "M", {}, ["X=2,3"])
 
 

@@ -94,7 +94,7 @@ def test_kernels_are_launched_from_traced_graphs(layer: str, absent_gpu: None) -
             module, backend=aot_autograd(fw_compiler=compiler), fullgraph=True, dynamic=True
         )
         for step in (0, 1):
-            sizes = {name: 7 + k + 11 * step for k, name in enumerate(sorted(SMALL))}
+            sizes = {name: 40 + k + 11 * step for k, name in enumerate(sorted(SMALL))}
             given = [x.float() if x.is_floating_point() else x for x in case.draw(sizes)]
             given = [x.requires_grad_(x.is_floating_point()) for x in given]
             count = len(launched)
