@@ -253,8 +253,8 @@ def traced_with_first_and_second_sizes(case: Case) -> None:
     count = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(module, fullgraph=True, backend=count, dynamic=True)
     for step in (0, 1):
-        sizes = {name: 7 + k + 11 * step for k, name in enumerate(sorted(SMALL))}
-        sizes |= {"b": 4 + 4 * step, "k": 3}
+        sizes = {name: 5 + k % 7 + 4 * step for k, name in enumerate(sorted(SMALL))}
+        sizes |= {"b": 4 + 4 * step, "x": 3 + 4 * step, "y": 5 + 4 * step, "k": 3}
         inputs = [x.requires_grad_(x.is_floating_point()) for x in case.draw(sizes)]
         leaves = [x for x in inputs if x.requires_grad]
         got, want = (_tuple(f(*inputs)) for f in (compiled, module))
