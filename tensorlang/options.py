@@ -13,7 +13,8 @@ class Options:
     `memory` bounds the bytes of intermediates. `profile` names the device whose costs are assumed,
     or the file of one that `tensorlang profile` measured. `path_finder` is "auto" or "cotengra".
     `dtype` is the default dtype of parameters ("float32" unless given). `index_checks` keeps the
-    range check of gathered indices in eager runs on the CPU.
+    range check of gathered indices in eager runs on the CPU. `tune` is a file of configurations
+    of kernels that `tensorlang tune` measured.
     """
 
     target: str = "torch"
@@ -24,6 +25,7 @@ class Options:
     dtype: str | None = None
     index_checks: bool = True
     path_finder: str = "auto"
+    tune: str | None = None
 
     def text(self) -> str:
         """The options that differ from their defaults, as the header states them."""

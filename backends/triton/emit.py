@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -21,15 +22,29 @@ from tensorlang.backends.triton.printed import HEAD, IMPORTS, LAUNCH
 from tensorlang.backends.triton.printed_forms import MULTILINEAR
 from tensorlang.backends.triton.region import Printed
 from tensorlang.backends.triton.text import to_text
+from tensorlang.backends.triton.tuned import Launch, launches, tuned
 from tensorlang.backends.triton.validate import validate
 from tensorlang.options import Options
 from tensorlang.plan.plan import Plan, Region, Slot, Unit
 from tensorlang.size import Size
+from tensorlang.tune_file import Entry, read
 
 
 def emit(units: Sequence[Unit], header: str, options: Options) -> str:
     """The text of a Python module: the torch target's, fused regions computed by kernels."""
-    return torch_target.emit(units, header, options, _Kernels(header))
+    entries = () if options.tune is None else read(options.tune)
+    printer = _Kernels(header, entries)
+    text = torch_target.emit(units, header, options, printer)
+    if options.tune is not None and not printer.used:
+        warnings.warn(f"no kernel here is one of {options.tune}: tune again", stacklevel=2)
+    return text
+
+
+def tunable(units: Sequence[Unit], options: Options) -> tuple[Launch, ...]:
+    """The launch constants of the module that `emit` makes, by the names that they have in it."""
+    printer = _Kernels("")
+    torch_target.emit(units, "", options, printer)
+    return tuple(launch for printed in printer.made.values() for launch in launches(printed))
 
 
 def kernels(units: Sequence[Unit], options: Options) -> str:
@@ -64,8 +79,10 @@ FAMILIES: dict[str, tuple[str, _Family]] = {
 class _Kernels:
     """The KernelPrinter of backends/torch/emit.py. Equal regions share their kernels."""
 
-    def __init__(self, header: str) -> None:
+    def __init__(self, header: str, entries: Sequence[Entry] = ()) -> None:
         self.header = header
+        self.entries = entries
+        self.used: list[Entry] = []
         self.made: dict[str, Printed] = {}
         self.calls: list[str] = []
 
@@ -108,6 +125,9 @@ class _Kernels:
         if key not in self.made:
             for kernel in printed.kernels:
                 validate(kernel)
+            if self.entries:
+                printed, used = tuned(printed, self.entries)
+                self.used += used
             self.made[key] = printed
         return printed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from tensorlang.options import Options
 @click.option("--dtype", help="Default dtype of parameters, such as float64.")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave out a rewrite.")
 @planning
+@click.option("--tune", metavar="FILE.json", help="Configurations that `tune` measured.")
 @click.option("--no-index-checks", is_flag=True, help="Leave out range checks of gathered indices.")
 @click.option(
     "--check",
@@ -48,6 +50,7 @@ def compile_command(
     memory: str | None,
     profile: str,
     path_finder: str,
+    tune: str | None,
     no_index_checks: bool,
     arch: str | None,
 ) -> None:
@@ -67,9 +70,13 @@ def compile_command(
         dtype=dtype,
         index_checks=not no_index_checks,
         path_finder=path_finder,
+        tune=tune,
     )
     compiled = compile_file(spec, target, requests.binds(bind), layers or None, options)
-    text = emit_stage(compiled, stage)
+    with warnings.catch_warnings(record=True) as said:
+        text = emit_stage(compiled, stage)
+    for warning in said:
+        click.echo(f"warning: {warning.message}", err=True)
     default = f"{Path(spec).stem}_{target}.py" if stage == "python" else "-"
     tell(compiled.warnings, "text" if (output or default) == "-" else style)
     write(text, output or default)
