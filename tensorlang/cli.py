@@ -1,4 +1,5 @@
-"""The command line: compile, check, run, explain, verify, fmt, graph, profile, factorise.
+"""The command line: compile, check, run, explain, verify, fmt, graph, profile, tune,
+factorise.
 
 Exit codes: 0 fine, 1 the spec is wrong (or a comparison failed), 2 the command is.
 """
@@ -13,6 +14,7 @@ from tensorlang.commands.factorise import factorise_command
 from tensorlang.commands.fmt import fmt_command
 from tensorlang.commands.profile import profile_command
 from tensorlang.commands.run import run_command, verify_command
+from tensorlang.commands.tune import tune_command
 from tensorlang.version import __version__
 
 
@@ -36,6 +38,7 @@ for command in (
     fmt_command,
     graph_command,
     profile_command,
+    tune_command,
     factorise_command,
 ):
     tensorlang.add_command(command)
