@@ -32,7 +32,6 @@ from tensorlang.rewrite.engine import Applied
 from tensorlang.rewrite.pipeline import names as rewrite_names
 from tensorlang.rewrite.pipeline import rewrite
 from tensorlang.tree_text import tree_text
-from tensorlang.tune_file import BadTuning
 from tensorlang.tune_file import fingerprint as tune_fingerprint
 from tensorlang.tune_file import read as read_tuning
 from tensorlang.version import __version__
@@ -208,7 +207,7 @@ PATH_FINDERS = ("auto", "cotengra")
 
 
 def _refuse_unknown(options: Options) -> None:
-    """Raise BadRequest for a target, profile, dtype, finder or rewrite that does not exist."""
+    """Raise BadRequest for a target, profile, dtype, finder, rewrite or file that is not there."""
     asked: list[tuple[str, str, Iterable[str]]] = [
         ("target", options.target, backends()),
         ("path finder", options.path_finder, PATH_FINDERS),
@@ -223,19 +222,11 @@ def _refuse_unknown(options: Options) -> None:
     except BadProfile as error:
         raise BadRequest(str(error)) from None
     if options.tune is not None:
-        _refuse_tuning(options.tune, options.target)
+        if options.target != "triton":
+            raise BadRequest(f"{options.tune} is for Triton kernels: it needs --target triton")
+        read_tuning(options.tune)
     if options.path_finder == "cotengra" and find_spec("cotengra") is None:
         raise BadRequest('--path-finder cotengra needs it: pip install "tensorlang[cotengra]"')
-
-
-def _refuse_tuning(path: str, target: str) -> None:
-    """Raise BadRequest for a tune file that cannot be used."""
-    if target != "triton":
-        raise BadRequest(f"a tune file is for Triton kernels: {path} needs --target triton")
-    try:
-        read_tuning(path)
-    except BadTuning as error:
-        raise BadRequest(str(error)) from None
 
 
 Key = tuple[str, str, Hashable]

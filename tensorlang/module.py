@@ -32,6 +32,7 @@ from tensorlang.driver import Compiled, build, frozen_value
 from tensorlang.options import Options
 from tensorlang.requests import BadRequest, BadShape, range_options
 from tensorlang.syntax import ast
+from tensorlang.tune_file import fingerprint
 
 
 def load(
@@ -96,12 +97,13 @@ class LayerClass(type):
         return made
 
 
-_FACADES: dict[tuple[str, str, str, Options], LayerClass] = {}
+_FACADES: dict[tuple[str, str, str, Options, str | None], LayerClass] = {}
 
 
 def _layer_class(spec: Spec, name: str, options: Options) -> LayerClass:
     """The façade of a layer, the same for the same content, so that copies are of the same type."""
-    key = (spec.path, spec.content_hash, name, options)
+    tuned = None if options.tune is None else fingerprint(options.tune)
+    key = (spec.path, spec.content_hash, name, options, tuned)
     if key not in _FACADES:
         _FACADES[key] = _new_layer_class(spec, name, options)
     return _FACADES[key]

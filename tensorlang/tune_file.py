@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tensorlang.requests import BadRequest
+
 ANY = "any"
 """Precision of kernels that have one configuration for all dtypes."""
 PRECISIONS = ("half", "float", "double", ANY)
@@ -39,45 +41,46 @@ class Entry:
 
     @property
     def chip(self) -> str:
-        """The chip as emitted modules tell them apart. Raises BadTuning for another."""
+        """The chip as emitted modules tell them apart. Raises BadRequest for another."""
         if re.fullmatch(r"gfx9\w+", self.arch):
             return "cdna"
         found = re.fullmatch(r"sm_(\d{2,3})", self.arch)
         if found is None or int(found[1]) < 80:
-            raise BadTuning(f"tuned for {self.arch!r}; kernels are tuned for sm_80 and later, gfx9")
+            raise BadRequest(
+                f"tuned for {self.arch!r}; kernels are tuned for sm_80 and later, gfx9"
+            )
         return "hopper" if int(found[1]) >= 90 else "ampere"
 
 
-class BadTuning(ValueError):
-    """A tune file that does not exist, cannot be read, or contradicts itself."""
-
-
 def read(path: str) -> tuple[Entry, ...]:
-    """The entries of a file, of each kernel, precision and chip that of the latest Triton."""
+    """The entries of a file, of each kernel, precision and chip that of the latest Triton.
+
+    Raises BadRequest for a file that cannot be read or contradicts itself.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadTuning(f"cannot read the tune file {path}: {error}") from None
+        raise BadRequest(f"cannot read the tune file {path}: {error}") from None
     try:
         made = json.loads(text)
     except ValueError as error:
-        raise BadTuning(f"{path} is no tune file: {error}") from None
+        raise BadRequest(f"{path} is no tune file: {error}") from None
     if not isinstance(made, dict) or made.get("form") != _FORM:
-        raise BadTuning(f'{path} is no tune file: it has no "form": {_FORM}')
+        raise BadRequest(f'{path} is no tune file: it has no "form": {_FORM}')
     entries = made.get("entries")
     if not isinstance(entries, list):
-        raise BadTuning(f"{path} is no tune file: it has no list of entries")
+        raise BadRequest(f"{path} is no tune file: it has no list of entries")
     latest: dict[tuple[str, str, str], Entry] = {}
     for number, given in enumerate(entries, 1):
         try:
             entry = _entry(given)
             key = (entry.kernel, entry.precision, entry.chip if entry.precision != ANY else ANY)
-        except BadTuning as error:
-            raise BadTuning(f"{path}: entry {number}: {error}") from None
+        except BadRequest as error:
+            raise BadRequest(f"{path}: entry {number}: {error}") from None
         other = latest.get(key)
         if other is not None and other.arch != entry.arch:
             archs = f"{other.arch} and {entry.arch}"
-            raise BadTuning(f"{path}: entry {number}: one configuration would serve {archs}")
+            raise BadRequest(f"{path}: entry {number}: one configuration would serve {archs}")
         if other is None or _version(entry.triton) >= _version(other.triton):
             latest[key] = entry
     return tuple(latest.values())
@@ -85,20 +88,20 @@ def read(path: str) -> tuple[Entry, ...]:
 
 def _entry(given: Any) -> Entry:
     if not isinstance(given, Mapping) or given.keys() != _FIELDS:
-        raise BadTuning(f"it has the fields {', '.join(sorted(_FIELDS))}")
+        raise BadRequest(f"it has the fields {', '.join(sorted(_FIELDS))}")
     texts = [given[name] for name in ("kernel", "precision", "arch", "triton")]
     names, blocks = given["names"], given["blocks"]
     if not all(isinstance(text, str) for text in [*texts, *_listed(names)]):
-        raise BadTuning("kernel, names, precision, arch and triton are text")
+        raise BadRequest("kernel, names, precision, arch and triton are text")
     if given["precision"] not in PRECISIONS:
-        raise BadTuning(f"a precision is one of {', '.join(PRECISIONS)}")
+        raise BadRequest(f"a precision is one of {', '.join(PRECISIONS)}")
     if not isinstance(blocks, Mapping) or not blocks:
-        raise BadTuning('blocks are given as {"BM": 64}')
+        raise BadRequest('blocks are given as {"BM": 64}')
     for what, value in [*blocks.items(), ("warps", given["warps"])]:
         if type(value) is not int or value < 1 or value & (value - 1):
-            raise BadTuning(f"{what} is {value!r}, no power of two")
+            raise BadRequest(f"{what} is {value!r}, no power of two")
     if type(given["stages"]) is not int or not 1 <= given["stages"] <= 8 or given["warps"] > 32:
-        raise BadTuning("there are 1 to 32 warps and 1 to 8 stages")
+        raise BadRequest("there are 1 to 32 warps and 1 to 8 stages")
     kernel, precision, arch, triton = texts
     sides = tuple(blocks.items())
     return Entry(
@@ -144,5 +147,5 @@ def fingerprint(path: str) -> str:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise BadTuning(f"cannot read the tune file {path}: {error}") from None
+        raise BadRequest(f"cannot read the tune file {path}: {error}") from None
     return f"{Path(path).name}:{hashlib.sha256(content).hexdigest()[:12]}"

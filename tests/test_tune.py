@@ -25,7 +25,7 @@ from tensorlang.backends.triton.tuned import Launch, choose, depths, shapes
 from tensorlang.backends.triton.validate import problems
 from tensorlang.cli import tensorlang
 from tensorlang.requests import BadRequest
-from tensorlang.tune_file import ANY, BadTuning, Entry, merged, read, to_json
+from tensorlang.tune_file import ANY, Entry, merged, read, to_json
 from tensorlang.tuning import entries, medians, runner
 from tests.example_cases import EXAMPLES
 
@@ -233,6 +233,19 @@ def test_the_header_names_the_file_and_its_content(tmp_path: Path) -> None:
     assert "tune" not in tl.compile(AXIAL, "triton").header
 
 
+def test_a_file_that_has_changed_gives_other_classes(tmp_path: Path) -> None:
+    made = []
+    for warps in (4, 8, 4):
+        path = _file(tmp_path, _entry(NORM, warps=warps))
+        layer = tl.load(NORMS, target="triton", tune=path).RMSNorm()
+        assert f'_ROWS_0 = ({{"BR": 32, "BL": 64}}, {warps}, 1)' in layer._compiled.source
+        made.append(type(layer))
+    assert made[0] is made[2]
+    assert made[0] is not made[1]
+    with pytest.raises(BadRequest, match="cannot read the tune file"):
+        _ = tl.load(NORMS, target="triton", tune=str(tmp_path / "none.json")).RMSNorm
+
+
 def test_a_tuned_kernel_computes_the_same(tmp_path: Path) -> None:
     pytest.importorskip("triton")
     assert NORM.rows[ANY] is not None
@@ -324,7 +337,7 @@ def _text(**changes: Any) -> str:
 def test_what_is_no_tune_file_is_told(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.tune.json"
     path.write_text(text)
-    with pytest.raises(BadTuning) as found:
+    with pytest.raises(BadRequest) as found:
         read(str(path))
     assert str(found.value).startswith(str(path))
     assert said in str(found.value)
@@ -340,7 +353,9 @@ def test_a_file_that_is_not_there_and_another_target_are_bad_requests(tmp_path: 
     with pytest.raises(BadRequest, match=r"cannot read the tune file .*none\.json"):
         tl.compile(AXIAL, "triton", tune=str(tmp_path / "none.json"))
     path = _file(tmp_path, _entry())
-    with pytest.raises(BadRequest, match=r"a tune file is for Triton kernels: .* needs --target"):
+    with pytest.raises(
+        BadRequest, match=r"mine\.tune\.json is for Triton kernels: it needs --target"
+    ):
         tl.compile(AXIAL, tune=path)
 
 

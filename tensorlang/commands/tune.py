@@ -63,11 +63,8 @@ def tune_command(
         raise requests.BadRequest(f"choose one with --layer: {', '.join(compiled.roots)}")
     refuse_without_gpu()
     place = output or str(Path(spec).with_suffix(".tune.json"))
-    try:
-        before = tune_file.read(place) if place != "-" and Path(place).exists() else ()
-        made = tune_file.merged(before, tune(compiled, given, dtype))
-    except tune_file.BadTuning as error:
-        raise requests.BadRequest(str(error)) from None
+    before = tune_file.read(place) if place != "-" and Path(place).exists() else ()
+    made = tune_file.merged(before, tune(compiled, given, dtype))
     write(tune_file.to_json(made), place)
     if place != "-":
         click.echo(f"wrote {place}: {len(made)} configurations", err=True)
