@@ -57,8 +57,13 @@ def tune(
     if missing:
         raise BadRequest(f"seconds are of given sizes: {', '.join(missing)} is open; give shapes")
     emitted = execute(compiled, layer, {})
-    made: nn.Module = emitted.LAYERS[compiled.roots[layer]](device="cuda")
-    call = _call(made.to(getattr(torch, dtype)), _inputs(program, sizes, dtype))
+    real = getattr(torch, dtype)
+    made: nn.Module = emitted.LAYERS[compiled.roots[layer]](device="cuda", dtype=real)
+    made.load_state_dict(
+        {key: 0.1 * torch.randn_like(value) for key, value in made.named_parameters()},
+        strict=False,
+    )
+    call = _call(made, _inputs(program, sizes, real))
     precision = {"float32": "float", "float64": "double"}.get(dtype, "half")
     chip = emitted._chip(torch.device("cuda"))
     run = runner(emitted, call, chip, _mark)
@@ -113,8 +118,7 @@ def runner(
     emitted: ModuleType, call: Callable[[], object], chip: str, mark: Callable[[], Any]
 ) -> Run:
     """Times launches inside calls. `mark` records an event, as those of torch.cuda."""
-    from triton.compiler.errors import CompilationError  # only where kernels run
-    from triton.runtime.errors import OutOfResources
+    from triton.errors import TritonError  # only where kernels run
 
     def run(launch: Launch, key: str, config: Config) -> float | None:
         row = (dict(config.blocks), config.warps, config.stages)
@@ -122,7 +126,7 @@ def runner(
             try:
                 with _timed(emitted, {k.name for k in launch.kernels}, mark) as taken:
                     call()
-            except (OutOfResources, CompilationError, RuntimeError):  # too large for this chip
+            except (TritonError, RuntimeError):  # too large for this chip
                 return None
         for _, end in taken:
             end.synchronize()
@@ -175,12 +179,14 @@ def _timed(
         emitted._launch = launch  # type: ignore[attr-defined]
 
 
-def _inputs(program: Program, sizes: Mapping[str, int], dtype: str) -> list[Tensor]:
+def _inputs(program: Program, sizes: Mapping[str, int], real: torch.dtype) -> list[Tensor]:
     out = []
     for array in draw_inputs(program, sizes, np.random.default_rng(0)):
         tensor = torch.as_tensor(array, device="cuda")
         if tensor.is_floating_point():
-            tensor = tensor.to(getattr(torch, dtype)).requires_grad_()
+            tensor = tensor.to(real).requires_grad_()
+        elif tensor.is_complex():
+            tensor = tensor.to(real.to_complex()).requires_grad_()
         out.append(tensor)
     return out
 

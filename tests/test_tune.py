@@ -135,8 +135,17 @@ def test_what_is_there_stays_unless_another_is_faster_by_a_margin() -> None:
 
 def test_what_cannot_run_is_not_chosen_and_what_torch_computes_not_timed() -> None:
     _, present = FORWARD.row("half", "hopper")
-    chosen = choose(FORWARD, "half", "hopper", lambda cs: [math.inf for _ in cs])
-    assert chosen == present
+    for other in (False, True):
+        chosen = choose(
+            FORWARD,
+            "half",
+            "hopper",
+            lambda cs, other=other: [
+                1.0 if c.blocks == (("BM", 64), ("BN", 64)) and other else math.inf for c in cs
+            ],
+        )
+        assert (chosen is None) == (not other)
+        assert chosen != present
     none = replace(FORWARD, rows={**FORWARD.rows, "half": None})
     assert choose(none, "half", "hopper", lambda cs: pytest.fail("timed")) is None
 
@@ -246,13 +255,17 @@ def test_a_file_that_has_changed_gives_other_classes(tmp_path: Path) -> None:
         _ = tl.load(NORMS, target="triton", tune=str(tmp_path / "none.json")).RMSNorm
 
 
-def test_a_tuned_kernel_computes_the_same(tmp_path: Path) -> None:
+def test_a_tuned_kernel_computes_the_same_and_its_launches_are_timed(tmp_path: Path) -> None:
     pytest.importorskip("triton")
     assert NORM.rows[ANY] is not None
     path = _file(tmp_path, _entry(NORM, blocks=(("BR", 2), ("BL", 64)), warps=8))
     program = textwrap.dedent("""
         import sys, torch
         import tensorlang as tl
+        from tensorlang.backends.triton.emit import tunable
+        from tensorlang.backends.triton.kernel_ir import Config
+        from tensorlang.tune_file import ANY
+        from tensorlang.tuning import runner
         spec, path = sys.argv[1:]
         made = tl.load(spec, target="triton", tune=path).RMSNorm()
         assert '({"BR": 2, "BL": 64}, 8, 1)' in made._compiled.source
@@ -261,6 +274,19 @@ def test_a_tuned_kernel_computes_the_same(tmp_path: Path) -> None:
         torch.testing.assert_close(made(x), y)
         gradients = [torch.autograd.grad(z.square().sum(), x)[0] for z in (made(x), y)]
         torch.testing.assert_close(*gradients)
+
+        class Event:
+            clock = 0
+            def __init__(self): Event.clock += 1; self.at = Event.clock
+            def synchronize(self): pass
+            def elapsed_time(self, end): return end.at - self.at
+
+        emitted = sys.modules[made.__module__]
+        (launch,) = tunable(made._compiled.units, made._compiled.options)
+        call = lambda: made(x).sum().backward()
+        run = runner(emitted, call, "hopper", Event)
+        assert run(launch, ANY, Config((("BR", 4), ("BL", 64)), 4, 1)) == 2e-3  # and backward
+        assert emitted._ROWS_0 == ({"BR": 2, "BL": 64}, 8, 1)
     """)
     done = subprocess.run(
         [sys.executable, "-W", "error:the Triton kernels", "-c", program, NORMS, path],

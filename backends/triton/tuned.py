@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -138,16 +139,19 @@ def _accepted(kernels: Sequence[Kernel], config: Config) -> bool:
 
 def choose(launch: Launch, precision: str, chip: str, times: Times) -> Config | None:
     """The fastest configuration, blocks and warps first and then stages; the present one where it
-    is as good; None where torch computes. `times`: seconds by candidate, inf if it cannot run."""
+    is as good; None where torch computes, or nothing ran. `times`: seconds by candidate, inf if
+    it cannot run."""
     key, present = launch.row(precision, chip)
     if present is None:
         return None
     best = _fastest(shapes(launch, present, key), times)
-    return _fastest(depths(launch, best), times)
+    return None if best is None else _fastest(depths(launch, best), times)
 
 
-def _fastest(candidates: Sequence[Config], times: Times) -> Config:
-    """The fastest, the first where none is faster by a margin."""
+def _fastest(candidates: Sequence[Config], times: Times) -> Config | None:
+    """The fastest, the first where none is faster by a margin; None if none runs."""
     seconds = times(candidates)
     least = min(range(len(candidates)), key=lambda k: seconds[k])
+    if math.isinf(seconds[least]):
+        return None
     return candidates[least] if seconds[least] < GAIN * seconds[0] else candidates[0]
