@@ -328,10 +328,6 @@ def _symbols(size: Size) -> list[sympy.Symbol]:
     return [] if isinstance(size, int) else list(size.free_symbols)
 
 
-def _primary(text: str) -> str:
-    return text if text.isidentifier() or (text.endswith(")") and text[0] != "(") else f"({text})"
-
-
 def _mentions(inner: Body, text: str, name: str) -> bool:
     return bool(re.search(rf"\b{re.escape(name)}\b", "\n".join([*inner.lines, text])))
 

@@ -6,7 +6,6 @@ them); where an argument lacks axes that the function has, its adjoint is summed
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 
@@ -28,9 +27,8 @@ from tensorlang.backends.triton.kernel_ir import (
 )
 from tensorlang.backends.triton.ssa import Values
 from tensorlang.backends.triton.tails import tail
-from tensorlang.source import Source
 from tensorlang.syntax import ast
-from tensorlang.syntax.parse import parse
+from tensorlang.syntax.derivative import parse_derivative
 
 _REAL = (DType.ACCUMULATE, DType.COMPUTE)
 STOPS = ("stopgrad", "sign", "floor", "ceil", "to_int")
@@ -144,22 +142,13 @@ def _slope(values: Values, op: str, position: int, args: tuple[Expr, ...], f: Ex
         return None
     names: dict[str, Expr] = dict(zip("xyz", args, strict=False))
     names |= {"f": f, "pi": real(math.pi)}
-    return _expression(values, _parsed(str(row.derivative[position])), names)
+    return _expression(values, parse_derivative(str(row.derivative[position])), names)
 
 
 def _by_base_two(values: Values, op: str, x: Expr, f: Expr) -> Expr:
     if op == "exp2":
         return values.map("mul", f, real(math.log(2)))
     return values.map("div", real(1 / math.log(2)), x)
-
-
-@functools.cache
-def _parsed(text: str) -> ast.Expr:
-    """The syntax tree of a derivative."""
-    file = parse(Source("derivative", f"def d(x, y, z, f) = {text}\n"))
-    (definition,) = file.items
-    assert isinstance(definition, ast.Def), text
-    return definition.body
 
 
 def _expression(values: Values, expr: ast.Expr, names: Mapping[str, Expr]) -> Expr:

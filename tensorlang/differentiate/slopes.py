@@ -6,7 +6,6 @@ dropout, whose mask is a tensor that the value and its derivatives share.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 
@@ -14,9 +13,8 @@ from tensorlang import registry
 from tensorlang.differentiate.cells import Cells, number
 from tensorlang.dtype import Dtype
 from tensorlang.ir.nodes import App, Lit, Scalar
-from tensorlang.source import Source
 from tensorlang.syntax import ast
-from tensorlang.syntax.parse import parse
+from tensorlang.syntax.derivative import parse_derivative
 
 _COMPARISONS = {
     ast.Comparison.LT: "lt",
@@ -101,14 +99,7 @@ def _slope(cells: Cells, app: App, place: int) -> Scalar | None:
     if text is None:
         return None
     names = dict(zip("xyz", app.args, strict=False)) | {"f": app}
-    return _Text(cells, names).scalar(_parsed(text), ())
-
-
-@functools.cache
-def _parsed(text: str) -> ast.Expr:
-    (definition,) = parse(Source("derivative", f"def slope(x, y, z, f) = {text}\n")).items
-    assert isinstance(definition, ast.Def), text
-    return definition.body
+    return _Text(cells, names).scalar(parse_derivative(text), ())
 
 
 class _Text:

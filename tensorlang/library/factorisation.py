@@ -93,10 +93,6 @@ class Form:
         return float(scale ** (1 / len(self.factors)))
 
 
-def no_ranks(axes: Axes, args: Arguments) -> Ranks:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class Factorisation:
     """A factorisation.

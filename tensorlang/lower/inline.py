@@ -42,6 +42,7 @@ from tensorlang.check.program import (
     Table,
     Transform,
 )
+from tensorlang.check.scope import own
 from tensorlang.size import Size, simplest
 
 
@@ -111,7 +112,7 @@ class _Inliner:
             given[0] = made
         if not sub.count:
             (output,) = call.outputs
-            read = Read(given[0], tuple(map(_own, output.axes)), output.dtype)
+            read = Read(given[0], tuple(map(own, output.axes)), output.dtype)
             out.append(Equation(output.name, output.axes, output.dtype, read, call.span))
         return out
 
@@ -155,10 +156,6 @@ class _Inliner:
             else:
                 out.append(moved)
         return out
-
-
-def _own(axis: Axis) -> Subscript:
-    return At(axis.indices[0]) if len(axis.indices) == 1 else Group(axis.indices)
 
 
 def _sizes(callee: Program, passed: Sequence[tuple[Axis, ...]]) -> dict[sympy.Symbol, Size]:

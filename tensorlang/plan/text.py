@@ -28,11 +28,6 @@ def to_text(plan: Plan) -> str:
     return "\n".join(_Printer(plan).lines()) + "\n"
 
 
-def step_lines(plan: Plan, step: AnyStep) -> list[str]:
-    """What a step computes, an equation a line."""
-    return [line for line, _ in _Printer(plan).step(step)]
-
-
 def threshold_text(threshold: Threshold) -> str:
     """A threshold as a comparison, e.g. `b*n >= 4096`."""
     left: Monomials = {monomial: c for monomial, c in threshold.form if monomial}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +12,8 @@ from tensorlang import registry
 from tensorlang.library.row import Function
 from tensorlang.reference.arrays import Arrays
 from tensorlang.reference.dual import array, scaled
-from tensorlang.source import Source
 from tensorlang.syntax import ast
-from tensorlang.syntax.parse import parse
+from tensorlang.syntax.derivative import parse_derivative
 
 _CONSTANTS = {"pi": math.pi, "inf": math.inf, "true": True, "false": False}
 _COMPARISONS: dict[ast.Comparison, Any] = {
@@ -51,7 +49,7 @@ def pushed(arrays: Arrays, function: Function, args: list[Any], f: Any, at: int,
     if text is None:
         return None
     names = dict(zip("xyz", args, strict=False)) | {"f": f}
-    return scaled(_evaluated(arrays, _parsed(text), names), t)
+    return scaled(_evaluated(arrays, parse_derivative(text), names), t)
 
 
 def call(arrays: Arrays, name: str, *args: Any) -> Any:
@@ -76,13 +74,6 @@ def _of_modulus(arrays: Arrays, name: str, z: Any, t: Any) -> Any:
         return grows
     turned = call(arrays, "add", t, call(arrays, "neg", call(arrays, "mul", direction, grows)))
     return arrays.select(some, call(arrays, "div", turned, safe), np.zeros((), np.complex128))
-
-
-@functools.cache
-def _parsed(text: str) -> ast.Expr:
-    (definition,) = parse(Source("derivative", f"def slope(x, y, z, f) = {text}\n")).items
-    assert isinstance(definition, ast.Def), text
-    return definition.body
 
 
 def _evaluated(arrays: Arrays, expr: ast.Expr, names: Mapping[str, Any]) -> Any:
