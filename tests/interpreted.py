@@ -1,145 +1,40 @@
-"""What kernels compute, in Triton's interpreter; test_triton_kernels.py runs it in its own process.
-
-`python -m tests.interpreted [NAME…]` with TRITON_INTERPRET=1 prints a JSON object: for every check
-the traceback of its failure, or null.
-"""
+"""Kernels of examples and rows in Triton's interpreter; test_triton_kernels.py runs them."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import traceback
-import types
-import warnings
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
-from tests.example_cases import CASES, EXAMPLES, LARGE, SMALL, Case, Sizes
+from tests.example_cases import CASES, LARGE, SMALL, Case, Sizes
+from tests.interpreting import (
+    Check,
+    as_tuple,
+    assert_agree,
+    assert_precise,
+    case_of,
+    into,
+    kernel_count,
+    layers_of,
+    main,
+    module_of,
+    names_of,
+)
 
-CHECKS: dict[str, Callable[[], None]] = {}
-
-
-def check(function: Callable[[], None]) -> Callable[[], None]:
-    CHECKS[function.__name__] = function
-    return function
-
-
-def main(checks: Mapping[str, Callable[[], None]]) -> None:
-    """Run those that the command line names, or all."""
-    warnings.filterwarnings("error", message="the Triton kernels")
-    chosen = sys.argv[1:] or list(checks)
-    results: dict[str, str | None] = {}
-    for name in chosen:
-        try:
-            torch.manual_seed(0)
-            checks[name]()
-            results[name] = None
-        except Exception:
-            results[name] = traceback.format_exc()
-    print(json.dumps(results))
-
-
-def in_a_process(module: str) -> Mapping[str, str | None]:
-    """What every check of a module said: triton reads TRITON_INTERPRET when it is imported."""
-    pytest.importorskip("triton")
-    done = subprocess.run(
-        [sys.executable, "-m", module],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        cwd=EXAMPLES.parent,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: Mapping[str, str | None] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-# --- building ------------------------------------------------------------------------------------
-def _case(layer: str, **hypers: object) -> Case:
-    return next(c for c in CASES if c.layer == layer and hypers.items() <= c.hypers.items())
-
-
-def _module(case: Case, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
-    import tensorlang as tl
-
-    module = getattr(tl.load(str(case.path), target="triton"), case.layer)(**case.hypers)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for param in module.parameters():
-            param.copy_(torch.randn(param.shape, generator=generator, dtype=torch.float64) * 0.5)
-    made: torch.nn.Module = module.to(dtype)
-    return made
-
-
-def _written(text: str, target: str = "triton") -> types.SimpleNamespace:
-    """The layers of a spec given as text."""
-    import tensorlang as tl
-
-    folder = Path(tempfile.mkdtemp())
-    (folder / "spec.tl").write_text(text)
-    loaded = tl.load(str(folder / "spec.tl"), target=target)
-    return types.SimpleNamespace(**{name: getattr(loaded, name) for name in loaded})
-
-
-def _names(module: torch.nn.Module) -> dict[str, Any]:
-    """The namespace of the file that a module comes from."""
-    for base in type(module).__mro__:
-        names = vars(sys.modules[base.__module__])
-        if "LAYERS" in names:
-            return names
-    raise AssertionError(type(module))
-
-
-def _kernels(module: torch.nn.Module) -> int:
-    """How many kernels the file of a module holds."""
-    return len(_names(module).get("KERNELS", {}))
-
-
-def _tuple(x: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return x if isinstance(x, tuple) else (x,)
-
-
-def _both(
-    module: Callable[..., Tensor | tuple[Tensor, ...]],
-    other: Callable[..., Tensor | tuple[Tensor, ...]],
-    leaves: list[Tensor],
-    rtol: float = 1e-9,
-    atol: float = 1e-10,
-) -> None:
-    """Values and gradients of two functions of no arguments agree."""
-    got, want = _tuple(module()), _tuple(other())
-    for g, w in zip(got, want, strict=True):
-        torch.testing.assert_close(g.to(w.dtype), w, rtol=rtol, atol=atol)
-    weights = [torch.randn(w.shape, dtype=torch.float64) for w in want]
-    grads = [
-        torch.autograd.grad(
-            sum((y * w.to(y.dtype)).sum() for y, w in zip(ys, weights, strict=True)),
-            leaves,
-            allow_unused=True,
-        )
-        for ys in (got, want)
-    ]
-    for g, w, leaf in zip(*grads, leaves, strict=True):
-        zero = torch.zeros_like(leaf)
-        torch.testing.assert_close(
-            zero if g is None else g, zero if w is None else w, rtol=rtol, atol=atol
-        )
+CHECKS: dict[str, Check] = {}
+check = into(CHECKS)
 
 
 def _against_oracle(case: Case, sizes: Sizes) -> None:
-    module = _module(case)
+    module = module_of(case)
     inputs = [x.requires_grad_(x.is_floating_point()) for x in case.draw(sizes)]
     leaves = [x for x in (*inputs, *module.parameters()) if x.requires_grad]
     named = dict(module.named_parameters())
-    _both(lambda: module(*inputs), lambda: case.oracle(named, case.hypers, *inputs), leaves, 1e-9)
+    assert_agree(
+        lambda: module(*inputs), lambda: case.oracle(named, case.hypers, *inputs), leaves, 1e-9
+    )
 
 
 # --- the examples --------------------------------------------------------------------------------
@@ -153,19 +48,19 @@ for _each in CASES:
         _add(_each, SMALL, "small")
     if _each.file in ("norms", "attention", "kernel_density"):
         _add(_each, LARGE, "large")
-for _each in (_case("MultiHeadAttention", causal=True), _case("WindowAttention")):
+for _each in (case_of("MultiHeadAttention", causal=True), case_of("WindowAttention")):
     _add(_each, {**SMALL, "b": 1, "n": 37}, "several blocks")
 
 
 # --- precision -----------------------------------------------------------------------------------
 def _precision(case: Case, dtype: torch.dtype) -> None:
     """At most 3 times the error of plain torch in the same precision, plus a few roundings."""
-    exact = _module(case)
+    exact = module_of(case)
     inputs = [x.requires_grad_(x.is_floating_point()) for x in case.draw(SMALL)]
     low = [x.detach().to(dtype if x.is_floating_point() else x.dtype) for x in inputs]
     low = [x.requires_grad_(x.is_floating_point()) for x in low]
     runs: list[list[Tensor]] = []
-    rounded = _module(case, dtype)
+    rounded = module_of(case, dtype)
     with torch.no_grad():
         for a, b in zip(exact.parameters(), rounded.parameters(), strict=True):
             a.copy_(b)
@@ -178,26 +73,20 @@ def _precision(case: Case, dtype: torch.dtype) -> None:
     ):
         made = call(*given) if call is not None else case.oracle(params, case.hypers, *given)
         leaves = [*(x for x in given if x.requires_grad), *params.values()]
-        (y,) = _tuple(made)
+        (y,) = as_tuple(made)
         torch.manual_seed(2)
         weight = torch.randn(y.shape, dtype=torch.float64).to(y.dtype)
-        runs.append([y, *torch.autograd.grad((y * weight).sum(), leaves)])
-    eps = torch.finfo(dtype).eps
-    for want, got, plain in zip(*runs, strict=True):
-        want, got, plain = want.detach(), got.detach(), plain.detach()
-        scale = float(want.abs().max()) + 1e-3
-        error = float((got.double() - want).abs().max()) / scale
-        peer = float((plain.double() - want).abs().max()) / scale
-        assert error <= 3 * peer + 16 * eps, (case.name, dtype, error, peer)
+        runs.append([y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)])
+    assert_precise(dtype, *runs)
 
 
 for _dtype in (torch.float32, torch.float16, torch.bfloat16):
     for _each in (
-        _case("AxialBlock"),
-        _case("CrossAttention"),
-        _case("WindowAttention"),
-        _case("LayerNorm"),
-        _case("GatedMLP"),
+        case_of("AxialBlock"),
+        case_of("CrossAttention"),
+        case_of("WindowAttention"),
+        case_of("LayerNorm"),
+        case_of("GatedMLP"),
     ):
         _name = f"{_each.layer}-{str(_dtype).removeprefix('torch.')}"
         CHECKS[_name] = lambda case=_each, dtype=_dtype: _precision(case, dtype)  # type: ignore[misc]
@@ -205,8 +94,8 @@ for _dtype in (torch.float32, torch.float16, torch.bfloat16):
 
 @check
 def autocast_multiplies_in_the_low_dtype_and_keeps_the_dtypes_of_gradients() -> None:
-    case = _case("AxialBlock")
-    module = _module(case, torch.float32)
+    case = case_of("AxialBlock")
+    module = module_of(case, torch.float32)
     (x,) = (x.float().requires_grad_() for x in case.draw(SMALL))
     exact = module(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -220,8 +109,8 @@ def autocast_multiplies_in_the_low_dtype_and_keeps_the_dtypes_of_gradients() -> 
 # --- layouts and sizes ---------------------------------------------------------------------------
 @check
 def any_strides() -> None:
-    case = _case("AxialBlock")
-    module = _module(case)
+    case = case_of("AxialBlock")
+    module = module_of(case)
     (x,) = case.draw(SMALL)
     want = module(x)
     for moved in (
@@ -234,8 +123,8 @@ def any_strides() -> None:
 
 @check
 def expanded_inputs_and_gradients() -> None:
-    case = _case("AxialBlock")
-    module = _module(case)
+    case = case_of("AxialBlock")
+    module = module_of(case)
     (x,) = case.draw(SMALL)
     leaf = x[:1].clone().requires_grad_()
     named = dict(module.named_parameters())
@@ -248,13 +137,13 @@ def expanded_inputs_and_gradients() -> None:
 @check
 def no_cells() -> None:
     for layer in ("AxialBlock", "CrossAttention", "LayerNorm", "GatedMLP"):
-        case = _case(layer)
-        module = _module(case)
+        case = case_of(layer)
+        module = module_of(case)
         for empty in ("b", "n", "m"):
             inputs = [
                 x.requires_grad_(x.is_floating_point()) for x in case.draw({**SMALL, empty: 0})
             ]
-            (y,) = _tuple(module(*inputs))
+            (y,) = as_tuple(module(*inputs))
             assert torch.isfinite(y).all()
             y.sum().backward()
             assert all(
@@ -264,8 +153,8 @@ def no_cells() -> None:
 
 @check
 def a_query_that_sees_nothing_is_zero_in_value_and_gradient() -> None:
-    case = _case("CrossAttention")
-    module = _module(case)
+    case = case_of("CrossAttention")
+    module = module_of(case)
     x, memory, keep = case.draw(SMALL)
     keep[0] = False
     x.requires_grad_(), memory.requires_grad_()
@@ -278,8 +167,8 @@ def a_query_that_sees_nothing_is_zero_in_value_and_gradient() -> None:
 
 # --- transformations -----------------------------------------------------------------------------
 def _small_attention() -> tuple[torch.nn.Module, Tensor]:
-    case = _case("AxialBlock")
-    return _module(case), case.draw({**SMALL, "b": 1, "x": 2, "y": 3})[0]
+    case = case_of("AxialBlock")
+    return module_of(case), case.draw({**SMALL, "b": 1, "x": 2, "y": 3})[0]
 
 
 @check
@@ -310,19 +199,19 @@ def functional_transforms() -> None:
 @check
 def traced_by_dynamo_with_gradients() -> None:
     for layer in ("AxialBlock", "CrossAttention", "LayerNorm"):
-        case = _case(layer)
-        module = _module(case)
+        case = case_of(layer)
+        module = module_of(case)
         compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
         for sizes in (SMALL, LARGE):
             inputs = [x.requires_grad_(x.is_floating_point()) for x in case.draw(sizes)]
             leaves = [*(x for x in inputs if x.requires_grad), *module.parameters()]
-            _both(lambda: compiled(*inputs), lambda: module(*inputs), leaves)  # noqa: B023
+            assert_agree(lambda: compiled(*inputs), lambda: module(*inputs), leaves)  # noqa: B023
 
 
 @check
 def exported() -> None:
-    case = _case("MultiHeadAttention", causal=True)
-    module = _module(case)
+    case = case_of("MultiHeadAttention", causal=True)
+    module = module_of(case)
     auto = torch.export.Dim.AUTO
     program = torch.export.export(module, case.draw(SMALL), dynamic_shapes=({0: auto, 1: auto},))
     for sizes in (SMALL, LARGE):
@@ -333,14 +222,14 @@ def exported() -> None:
 @check
 def operators_are_well_formed() -> None:
     q, k, v = (torch.randn(2, 3, 5, 2, dtype=torch.float64) for _ in range(3))
-    module = _module(_case("MultiHeadAttention", causal=True))
-    names = _names(module)
+    module = module_of(case_of("MultiHeadAttention", causal=True))
+    names = names_of(module)
     forward, backward = (names[f"_attention_0_{what}_op"] for what in ("forward", "backward"))
     torch.library.opcheck(forward, (q, k, v))
     made, lse = forward(q, k, v)
     torch.library.opcheck(backward, (q, k, v, made, lse, torch.randn_like(made)))
-    norm = _module(_case("LayerNorm"))
-    names = _names(norm)
+    norm = module_of(case_of("LayerNorm"))
+    names = names_of(norm)
     x, g, b = torch.randn(7, 5), torch.randn(5), torch.randn(5)
     torch.library.opcheck(names["_rows_0_forward_op"], (x, g, b, 7))
     torch.library.opcheck(names["_rows_0_backward_op"], (x, g, b, torch.randn(7, 5), 7))
@@ -350,7 +239,7 @@ def operators_are_well_formed() -> None:
 def a_file_may_be_run_twice() -> None:
     import tensorlang as tl
 
-    case = _case("RMSNorm")
+    case = case_of("RMSNorm")
     source = tl.compile(str(case.path), target="triton", bind={"RMSNorm": dict(case.hypers)}).source
     path = Path(tempfile.mkdtemp()) / "norms.py"
     path.write_text(source)
@@ -424,9 +313,9 @@ def _rows(layer: str, *shapes: tuple[int, ...], boolean: bool = False, ties: boo
         given = [x.round() for x in given]
     leaves = [x.requires_grad_() for x in given]
     inputs = [*leaves, torch.rand(shapes[0]) < 0.5] if boolean else leaves
-    plain, fused = (getattr(_written(ROWS, target), layer)() for target in ("torch", "triton"))
-    assert _kernels(fused) >= 2, "nothing was fused"
-    _both(lambda: fused(*inputs), lambda: plain(*inputs), leaves, 1e-10, 1e-11)
+    plain, fused = (getattr(layers_of(ROWS, target), layer)() for target in ("torch", "triton"))
+    assert kernel_count(fused) >= 2, "nothing was fused"
+    assert_agree(lambda: fused(*inputs), lambda: plain(*inputs), leaves, 1e-10, 1e-11)
 
 
 @check
@@ -493,10 +382,10 @@ def every_function_that_triton_spells() -> None:
         inner = "sigmoid(X[n, d])"  # inside every domain
         lines.append(f"    output Y_{name}[n, d] = {name}({inner}{second}) * Z[n, d]")
     text = "\n".join(lines) + "\n"
-    plain, fused = (_written(text, target).Functions() for target in ("torch", "triton"))
+    plain, fused = (layers_of(text, target).Functions() for target in ("torch", "triton"))
     leaves = [torch.randn(3, 5, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    assert _kernels(fused) > 20, _kernels(fused)
-    _both(lambda: fused(*leaves), lambda: plain(*leaves), leaves, 1e-9, 1e-10)
+    assert kernel_count(fused) > 20, kernel_count(fused)
+    assert_agree(lambda: fused(*leaves), lambda: plain(*leaves), leaves, 1e-9, 1e-10)
 
 
 if __name__ == "__main__":

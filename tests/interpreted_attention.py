@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from tests import interpreted
-from tests.interpreted import _both, _kernels, _names, _written
+from tests.interpreting import (
+    Check,
+    assert_agree,
+    assert_precise,
+    into,
+    kernel_count,
+    layers_of,
+    main,
+    names_of,
+)
 
-CHECKS: dict[str, Callable[[], None]] = {}
-
-
-def check(function: Callable[[], None]) -> Callable[[], None]:
-    CHECKS[function.__name__] = function
-    return function
+CHECKS: dict[str, Check] = {}
+check = into(CHECKS)
 
 
 TARGETS = ("torch", "triton")
@@ -87,11 +89,11 @@ def _compare(
     text: str, layer: str, *shapes: tuple[int, ...], masks: tuple[Tensor, ...] = (), kernels: int
 ) -> None:
     """Values and gradients of both targets in float64."""
-    plain, fused = (getattr(_written(text, target), layer)().double() for target in TARGETS)
-    assert _kernels(fused) >= kernels, "nothing was fused"
+    plain, fused = (getattr(layers_of(text, target), layer)().double() for target in TARGETS)
+    assert kernel_count(fused) >= kernels, "nothing was fused"
     leaves = [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
     inputs = (*leaves, *masks)
-    _both(lambda: fused(*inputs), lambda: plain(*inputs), leaves, 1e-9, 1e-10)
+    assert_agree(lambda: fused(*inputs), lambda: plain(*inputs), leaves, 1e-9, 1e-10)
 
 
 def _pairs(layer: str, *shapes: tuple[int, ...], masks: tuple[Tensor, ...] = ()) -> None:
@@ -140,7 +142,7 @@ def pairs_along_an_axis_with_two_value_indices() -> None:
 
 
 def _grouped() -> tuple[torch.nn.Module, list[Tensor]]:
-    module = _written(PAIRS).Grouped()
+    module = layers_of(PAIRS).Grouped()
     shapes = [(1, 2, 2, 5, 6), *[(1, 2, 5, 6)] * 4]
     return module, [torch.randn(shape, dtype=torch.float64) for shape in shapes]
 
@@ -152,7 +154,7 @@ def pairs_of_any_strides_and_gradients_of_stride_0() -> None:
     moved = [x.transpose(1, -1).contiguous().transpose(1, -1) for x in given]
     torch.testing.assert_close(module(*moved), want, rtol=1e-12, atol=1e-12)
     leaves = [x.requires_grad_() for x in moved]
-    plain = _written(PAIRS, "torch").Grouped()
+    plain = layers_of(PAIRS, "torch").Grouped()
     for got, expected in zip(
         torch.autograd.grad(module(*leaves).sum(), leaves),
         torch.autograd.grad(plain(*leaves).sum(), leaves),
@@ -163,7 +165,7 @@ def pairs_of_any_strides_and_gradients_of_stride_0() -> None:
 
 @check
 def no_pairs() -> None:
-    module = _written(PAIRS).First()
+    module = layers_of(PAIRS).First()
     for b, n, m, p in ((0, 3, 4, 5), (2, 0, 4, 5), (2, 3, 0, 5), (2, 3, 4, 0)):
         shapes = ((b, n, 6), (b, m, 6), (b, p, 6), (b, m, 6))
         leaves = [torch.randn(shape, requires_grad=True) for shape in shapes]
@@ -175,7 +177,7 @@ def no_pairs() -> None:
 
 @check
 def pairs_in_every_precision() -> None:
-    plain, module = (_written(PAIRS, target).Grouped() for target in ("torch", "triton"))
+    plain, module = (layers_of(PAIRS, target).Grouped() for target in ("torch", "triton"))
     shapes = [(1, 2, 2, 9, 6), *[(1, 2, 9, 6)] * 4]
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         low = [torch.randn(shape).to(dtype).requires_grad_() for shape in shapes]
@@ -186,12 +188,7 @@ def pairs_in_every_precision() -> None:
             y = function(*given)
             grads = torch.autograd.grad((y * weight.to(y.dtype)).sum(), given)
             runs.append([x.detach().double() for x in (y, *grads)])
-        eps = torch.finfo(dtype).eps
-        for want, got, peer in zip(*runs, strict=True):
-            scale = float(want.abs().max())
-            error = float((got - want).abs().max()) / scale
-            other = float((peer - want).abs().max()) / scale
-            assert error <= 3 * other + 16 * eps, (dtype, error, other)
+        assert_precise(dtype, *runs)
 
 
 @check
@@ -217,13 +214,13 @@ def second_derivatives_and_transforms_of_pairs() -> None:
     each = torch.stack([module(*(x[k] for x in many)) for k in range(2)])
     torch.testing.assert_close(torch.vmap(module)(*many), each, rtol=1e-10, atol=1e-10)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
-    _both(lambda: compiled(*leaves), lambda: module(*leaves), leaves)
+    assert_agree(lambda: compiled(*leaves), lambda: module(*leaves), leaves)
 
 
 @check
 def operators_of_pairs_are_well_formed() -> None:
-    module = _written(PAIRS).Masked()
-    names = _names(module)
+    module = layers_of(PAIRS).Masked()
+    names = names_of(module)
     forward, backward = (names[f"_pairs_0_{what}_op"] for what in ("forward", "backward"))
     q, k1, k2, v1, v2 = (torch.randn(1, n, 6, dtype=torch.float64) for n in (3, 4, 5, 4, 5))
     keep, also = torch.rand(1, 4) < 0.5, torch.rand(3, 5) < 0.5
@@ -295,8 +292,8 @@ def _biased(
 @check
 def a_bias_of_positions_is_computed_in_the_kernel() -> None:
     _biased("Alibi", 4, *[(2, 2, 19, 6)] * 3)
-    fused = _written(BIASES).Alibi(d=12)
-    assert "_attention_0_bias" not in _names(fused)
+    fused = layers_of(BIASES).Alibi(d=12)
+    assert "_attention_0_bias" not in names_of(fused)
 
 
 @check
@@ -324,7 +321,7 @@ def heads_that_share_keys_and_several_features() -> None:
 
 @check
 def second_derivatives_and_transforms_with_a_bias() -> None:
-    module = _written(BIASES).Tied()
+    module = layers_of(BIASES).Tied()
     shapes = ((1, 2, 3, 5), (1, 2, 4, 5), (1, 2, 4, 5), (3, 4))
     leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     assert torch.autograd.gradcheck(module, leaves, fast_mode=True)
@@ -333,7 +330,7 @@ def second_derivatives_and_transforms_with_a_bias() -> None:
     each = torch.stack([module(*(x[k] for x in many)) for k in range(2)])
     torch.testing.assert_close(torch.vmap(module)(*many), each, rtol=1e-10, atol=1e-10)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager", dynamic=True)
-    _both(lambda: compiled(*leaves), lambda: module(*leaves), leaves)
+    assert_agree(lambda: compiled(*leaves), lambda: module(*leaves), leaves)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         low = [x.detach().float().requires_grad_() for x in leaves]
         made = module(*low)
@@ -343,7 +340,7 @@ def second_derivatives_and_transforms_with_a_bias() -> None:
 
 @check
 def a_bias_may_be_minus_infinity() -> None:
-    module = _written(BIASES).Tied()
+    module = layers_of(BIASES).Tied()
     q, k, v = (torch.randn(2, 2, n, 5, dtype=torch.float64) for n in (3, 20, 20))
     keep = torch.arange(20) < torch.tensor([[0], [7], [20]])
     bias = torch.zeros(3, 20, dtype=torch.float64).masked_fill(~keep, -torch.inf)
@@ -354,4 +351,4 @@ def a_bias_may_be_minus_infinity() -> None:
 
 
 if __name__ == "__main__":
-    interpreted.main(CHECKS)
+    main(CHECKS)

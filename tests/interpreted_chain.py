@@ -7,15 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tests import interpreted
-from tests.interpreted import _both, _names, _written
+from tests.interpreting import Check, assert_agree, assert_precise, into, layers_of, main, names_of
 
-CHECKS: dict[str, Callable[[], None]] = {}
-
-
-def check(function: Callable[[], None]) -> Callable[[], None]:
-    CHECKS[function.__name__] = function
-    return function
+CHECKS: dict[str, Check] = {}
+check = into(CHECKS)
 
 
 CHAINS = """
@@ -47,7 +42,7 @@ SHAPES: dict[str, Callable[[int], tuple[tuple[int, ...], ...]]] = {
 
 
 def _layer(name: str, target: str = "triton") -> torch.nn.Module:
-    made: torch.nn.Module = getattr(_written(CHAINS, target), name)()
+    made: torch.nn.Module = getattr(layers_of(CHAINS, target), name)()
     return made
 
 
@@ -60,10 +55,10 @@ def _drawn(name: str, n: int, dtype: torch.dtype = torch.float64) -> list[Tensor
 def values_and_gradients() -> None:
     for name in SHAPES:
         plain, fused = _layer(name, "torch"), _layer(name)
-        assert any("chain" in kernel for kernel in _names(fused)["KERNELS"]), name
+        assert any("chain" in kernel for kernel in names_of(fused)["KERNELS"]), name
         for n in (1, 7, 16, 41, 0):
             leaves = _drawn(name, n)
-            _both(lambda: fused(*leaves), lambda: plain(*leaves), leaves)  # noqa: B023
+            assert_agree(lambda: fused(*leaves), lambda: plain(*leaves), leaves)  # noqa: B023
 
 
 @check
@@ -99,10 +94,7 @@ def low_precision() -> None:
                 weight = torch.rand(y.shape, dtype=torch.float64).to(y.dtype)
                 runs.append([y.detach(), *torch.autograd.grad((y * weight).sum(), given)])
             assert all(g.dtype is dtype for g in runs[1])
-            for want, got, peer in zip(*runs, strict=True):
-                scale = float(want.abs().max()) + 1e-3
-                error, other = (float((g.double() - want).abs().max()) / scale for g in (got, peer))
-                assert error <= 3 * other + 16 * torch.finfo(dtype).eps, (name, dtype, error, other)
+            assert_precise(dtype, *runs)
 
 
 @check
@@ -115,12 +107,12 @@ def transforms() -> None:
     compiled = torch.compile(fused, fullgraph=True, backend="aot_eager", dynamic=True)
     for n in (5, 9):
         leaves = _drawn("Low", n)
-        _both(lambda: compiled(*leaves), lambda: fused(*leaves), leaves)  # noqa: B023
+        assert_agree(lambda: compiled(*leaves), lambda: fused(*leaves), leaves)  # noqa: B023
 
 
 @check
 def operators_are_well_formed() -> None:
-    names = _names(_layer("Low"))
+    names = names_of(_layer("Low"))
     x, a, g, b, c = (t.detach() for t in _drawn("Low", 5))
     forward = next(v for k, v in names.items() if k.endswith("chain_0_forward_op"))
     torch.library.opcheck(forward, (x, a, g, b, c))
@@ -130,4 +122,4 @@ def operators_are_well_formed() -> None:
 
 
 if __name__ == "__main__":
-    interpreted.main(CHECKS)
+    main(CHECKS)

@@ -1,5 +1,5 @@
 """Kernels as parts of PyTorch, in Triton's interpreter: operators, transformations, tracing, sizes
-of 0 and 1. test_triton_citizens.py runs it in its own process, see interpreted.py."""
+of 0 and 1. test_triton_citizens.py runs it in its own process, see interpreting.py."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.example_cases import CASES, SMALL, Case, Sizes
-from tests.interpreted import _case, _kernels, _module, _tuple, main
+from tests.interpreting import Check, as_tuple, case_of, kernel_count, main, module_of
 
-CHECKS: dict[str, Callable[[], None]] = {}
+CHECKS: dict[str, Check] = {}
 FEW: Sizes = {**SMALL, "b": 1, "x": 3, "y": 2}
 SEVERAL = (
-    _case("AxialBlock"),
-    _case("CrossAttention"),
-    _case("LayerNorm"),
-    _case("GatedMLP"),
-    _case("KernelDensity"),
+    case_of("AxialBlock"),
+    case_of("CrossAttention"),
+    case_of("LayerNorm"),
+    case_of("GatedMLP"),
+    case_of("KernelDensity"),
 )
 
 
@@ -40,12 +40,12 @@ def _plain(case: Case) -> torch.nn.Module:
 
     module: torch.nn.Module = getattr(tl.load(str(case.path)), case.layer)(**case.hypers)
     module = module.double()
-    module.load_state_dict(_module(case).state_dict())
+    module.load_state_dict(module_of(case).state_dict())
     return module
 
 
 def _pair(case: Case) -> tuple[torch.nn.Module, torch.nn.Module]:
-    return _module(case), _plain(case)
+    return module_of(case), _plain(case)
 
 
 Function = Callable[..., Tensor]
@@ -61,7 +61,7 @@ def _losses(case: Case, sizes: Sizes = FEW) -> tuple[list[Function], tuple[Tenso
             given = list(inputs)
             for k, leaf in zip(real, leaves, strict=True):
                 given[k] = leaf
-            return sum((y.sin() * (y + 1)).sum() for y in _tuple(module(*given)))  # type: ignore[return-value]
+            return sum((y.sin() * (y + 1)).sum() for y in as_tuple(module(*given)))  # type: ignore[return-value]
 
         return loss
 
@@ -69,7 +69,7 @@ def _losses(case: Case, sizes: Sizes = FEW) -> tuple[list[Function], tuple[Tenso
 
 
 def _close(got: Any, want: Any, rtol: float = 1e-8, atol: float = 1e-9) -> None:
-    for mine, peer in zip(_tuple(got), _tuple(want), strict=True):
+    for mine, peer in zip(as_tuple(got), as_tuple(want), strict=True):
         torch.testing.assert_close(mine, peer, rtol=rtol, atol=atol)
 
 
@@ -90,18 +90,18 @@ class _Seen(TorchDispatchMode):
 # --- operators -----------------------------------------------------------------------------------
 def _operators(case: Case, sizes: Sizes) -> dict[Any, tuple[Any, ...]]:
     """What a forward and a backward pass call."""
-    module = _module(case)
+    module = module_of(case)
     inputs = [x.requires_grad_(x.is_floating_point()) for x in case.draw(sizes)]
     leaves = [x for x in (*inputs, *module.parameters()) if x.requires_grad]
     with _Seen() as seen:
-        total = sum((y * torch.randn_like(y)).sum() for y in _tuple(module(*inputs)))
+        total = sum((y * torch.randn_like(y)).sum() for y in as_tuple(module(*inputs)))
         if isinstance(total, Tensor) and total.requires_grad:
             torch.autograd.grad(total, leaves, allow_unused=True)
     return seen.calls
 
 
 def _well_formed(case: Case) -> None:
-    if _kernels(_module(case)):
+    if kernel_count(module_of(case)):
         calls = _operators(case, {**SMALL, "b": 1})
         assert calls
         for operator, args in calls.items():
@@ -182,7 +182,7 @@ def jacobian_rows(case: Case) -> None:
         if x.is_floating_point():
 
             def of(x: Tensor, module: torch.nn.Module, place: int = place) -> Tensor:
-                made = _tuple(module(*given[:place], x, *given[place + 1 :]))[0]
+                made = as_tuple(module(*given[:place], x, *given[place + 1 :]))[0]
                 return made.flatten()[:3]
 
             got = torch.func.jacrev(of)(x, module)
@@ -206,11 +206,11 @@ def per_sample_gradients(case: Case) -> None:
 @check
 def second_derivatives_under_autocast(case: Case) -> None:
     """Gradients keep the dtypes of what they belong to."""
-    module = _module(case, torch.float32)
+    module = module_of(case, torch.float32)
     given = [x.float() if x.is_floating_point() else x for x in case.draw(FEW)]
     leaves = [x.requires_grad_() for x in given if x.is_floating_point()]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        total = sum(y.float().square().sum() for y in _tuple(module(*given)))
+        total = sum(y.float().square().sum() for y in as_tuple(module(*given)))
     assert isinstance(total, Tensor)
     first = torch.autograd.grad(total, leaves, create_graph=True, allow_unused=True)
     scalar = sum(d.square().sum() for d in first if d is not None)
@@ -227,7 +227,7 @@ def _traced(function: Function, given: Sequence[Tensor]) -> Any:
 
 @check
 def traced_for_inference(case: Case) -> None:
-    module = _module(case).requires_grad_(False)
+    module = module_of(case).requires_grad_(False)
     given = case.draw(FEW)
     want = module(*given)
     _close(_traced(module, given), want)
@@ -249,7 +249,7 @@ def traced_transformations(case: Case) -> None:
 def traced_with_first_and_second_sizes(case: Case) -> None:
     """No size is taken for a constant: the second call, at other sizes, compiles nothing anew."""
     torch._dynamo.reset()
-    module = _module(case)
+    module = module_of(case)
     count = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(module, fullgraph=True, backend=count, dynamic=True)
     for step in (0, 1):
@@ -257,7 +257,7 @@ def traced_with_first_and_second_sizes(case: Case) -> None:
         sizes |= {"b": 4 + 4 * step, "x": 3 + 4 * step, "y": 5 + 4 * step, "k": 3}
         inputs = [x.requires_grad_(x.is_floating_point()) for x in case.draw(sizes)]
         leaves = [x for x in inputs if x.requires_grad]
-        got, want = (_tuple(f(*inputs)) for f in (compiled, module))
+        got, want = (as_tuple(f(*inputs)) for f in (compiled, module))
         _close(got, want)
         slopes = [torch.autograd.grad(sum(y.sum() for y in ys), leaves) for ys in (got, want)]  # type: ignore[arg-type]
         _close(*slopes)
@@ -266,7 +266,7 @@ def traced_with_first_and_second_sizes(case: Case) -> None:
 
 @check
 def exported_and_run_at_another_size(case: Case) -> None:
-    module = _module(case)
+    module = module_of(case)
     free, fixed = torch.export.Dim.AUTO, torch.export.Dim.STATIC
     given = case.draw({**SMALL, "n": 6})
     shapes = tuple({k: free if n > 1 else fixed for k, n in enumerate(x.shape)} for x in given)
@@ -286,7 +286,7 @@ def _sized(case: Case, sizes: Sizes) -> None:
         for made in (module, plain):
             inputs = [moved(x).detach().requires_grad_(x.is_floating_point()) for x in given]
             leaves = [x for x in (*inputs, *made.parameters()) if x.requires_grad]
-            ys = _tuple(made(*inputs))
+            ys = as_tuple(made(*inputs))
             found = torch.autograd.grad(sum(y.sum() for y in ys), leaves, allow_unused=True)  # type: ignore[arg-type]
             zeros = (torch.zeros_like(x) for x in leaves)
             runs.append((*ys, *(z if d is None else d for d, z in zip(found, zeros, strict=True))))
@@ -297,8 +297,8 @@ for _each in CASES:
     if _each.ones and _each.file not in ("embedding", "conv2d"):
         CHECKS[f"all-ones-{_each.name}"] = lambda case=_each: _sized(case, dict.fromkeys(SMALL, 1))  # type: ignore[misc]
     CHECKS[f"no-batch-{_each.name}"] = lambda case=_each: _sized(case, {**SMALL, "b": 0})  # type: ignore[misc]
-CHECKS["no-edges"] = lambda: _sized(_case("CGConvolution"), {**SMALL, "e": 0})
-CHECKS["one-atom"] = lambda: _sized(_case("CGConvolution"), {**SMALL, "n": 1})
+CHECKS["no-edges"] = lambda: _sized(case_of("CGConvolution"), {**SMALL, "e": 0})
+CHECKS["one-atom"] = lambda: _sized(case_of("CGConvolution"), {**SMALL, "n": 1})
 
 
 if __name__ == "__main__":

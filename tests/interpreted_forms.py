@@ -1,45 +1,19 @@
-"""K3 in Triton's interpreter; test_triton_sparse.py runs it in a process of its own.
-
-`python -m tests.interpreted_forms [NAME…]` with TRITON_INTERPRET=1 prints a JSON object: for every
-check the traceback of its failure, or null.
-"""
+"""K3 in Triton's interpreter; test_triton_sparse.py runs it in a process of its own."""
 
 from __future__ import annotations
 
 import functools
-import json
 import sys
-import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tests.interpreted import _both, _written
+from tests.interpreting import Check, assert_agree, into, layers_of, main
 
-CHECKS: dict[str, Callable[[], None]] = {}
-
-
-def check(function: Callable[[], None]) -> Callable[[], None]:
-    CHECKS[function.__name__] = function
-    return function
-
-
-def main() -> None:
-    warnings.filterwarnings("error", message="the Triton kernels")
-    chosen = sys.argv[1:] or list(CHECKS)
-    results: dict[str, str | None] = {}
-    for name in chosen:
-        try:
-            torch.manual_seed(0)
-            CHECKS[name]()
-            results[name] = None
-        except Exception:
-            results[name] = traceback.format_exc()
-    print(json.dumps(results))
-
+CHECKS: dict[str, Check] = {}
+check = into(CHECKS)
 
 PRODUCT = """
 layer Product(u = 3):
@@ -87,7 +61,7 @@ layer Product(u = 3):
 
 def _layers(text: str, **hypers: int) -> tuple[torch.nn.Module, torch.nn.Module]:
     """The layer by kernels and by torch."""
-    made = [_written(text, target).Product(**hypers).double() for target in ("triton", "torch")]
+    made = [layers_of(text, target).Product(**hypers).double() for target in ("triton", "torch")]
     assert "_form_0" in vars(sys.modules[type(made[0]).__module__])
     made[1].load_state_dict(made[0].state_dict())
     return made[0], made[1]
@@ -134,7 +108,7 @@ def _agrees(text: str, size: int, nodes: int, u: int) -> None:
         named = dict(kernel.named_parameters())
         return torch.func.functional_call(plain, named, tuple(given))
 
-    _both(lambda: kernel(*given), by_torch, leaves)
+    assert_agree(lambda: kernel(*given), by_torch, leaves)
 
 
 for _name, _text in ALL.items():
@@ -287,8 +261,8 @@ def under_compile_the_operator_stays_whole() -> None:
     for size in (3, 4):
         given = _given(EDGES, size, 2, 2)
         calls = [functools.partial(layer, *given) for layer in (compiled, plain)]
-        _both(*calls, given[:3])
+        assert_agree(*calls, given[:3])
 
 
 if __name__ == "__main__":
-    main()
+    main(CHECKS)

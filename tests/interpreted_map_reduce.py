@@ -4,20 +4,23 @@ process."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from tests import interpreted
-from tests.interpreted import _both, _kernels, _names, _written
+from tests.interpreting import (
+    Check,
+    assert_agree,
+    assert_precise,
+    into,
+    kernel_count,
+    layers_of,
+    main,
+    names_of,
+)
 
-CHECKS: dict[str, Callable[[], None]] = {}
-
-
-def check(function: Callable[[], None]) -> Callable[[], None]:
-    CHECKS[function.__name__] = function
-    return function
+CHECKS: dict[str, Check] = {}
+check = into(CHECKS)
 
 
 PAIRS = """
@@ -95,7 +98,7 @@ layer Weights(d = 3):
 
 
 def _layer(name: str, target: str = "triton") -> torch.nn.Module:
-    made: torch.nn.Module = getattr(_written(PAIRS, target), name)()
+    made: torch.nn.Module = getattr(layers_of(PAIRS, target), name)()
     return made
 
 
@@ -108,11 +111,11 @@ def _drawn(shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype = torch.float
 
 def _agrees(name: str, *shapes: tuple[int, ...], mask: tuple[int, ...] | None = None) -> None:
     plain, fused = _layer(name, "torch"), _layer(name)
-    kernels = _names(fused)["KERNELS"]
+    kernels = names_of(fused)["KERNELS"]
     assert any("map_reduce" in kernel for kernel in kernels), list(kernels)
     leaves = _drawn(shapes)
     inputs = list(leaves) if mask is None else [*leaves, torch.rand(mask) < 0.5]
-    _both(lambda: fused(*inputs), lambda: plain(*inputs), leaves, 1e-9, 1e-10)
+    assert_agree(lambda: fused(*inputs), lambda: plain(*inputs), leaves, 1e-9, 1e-10)
 
 
 SIZES = ((1, 1), (5, 37), (37, 3), (17, 16), (32, 32), (2, 49))
@@ -247,10 +250,7 @@ def low_precision() -> None:
                 weight = torch.rand(y.shape, dtype=torch.float64).to(y.dtype)
                 runs.append([y.detach(), *torch.autograd.grad((y * weight).sum(), given)])
             assert all(g.dtype is dtype for g in runs[1])
-            for want, got, peer in zip(*runs, strict=True):
-                scale = float(want.abs().max()) + 1e-3
-                error, other = (float((g.double() - want).abs().max()) / scale for g in (got, peer))
-                assert error <= 3 * other + 16 * torch.finfo(dtype).eps, (name, dtype, error, other)
+            assert_precise(dtype, *runs)
 
 
 @check
@@ -262,12 +262,12 @@ def transforms() -> None:
     compiled = torch.compile(fused, fullgraph=True, backend="aot_eager", dynamic=True)
     for n, m in ((5, 19), (7, 3)):
         leaves = _drawn(((n, 3), (m, 3), (m, 4), ()))
-        _both(lambda: compiled(*leaves), lambda: fused(*leaves), leaves)  # noqa: B023
+        assert_agree(lambda: compiled(*leaves), lambda: fused(*leaves), leaves)  # noqa: B023
 
 
 @check
 def operators_are_well_formed() -> None:
-    names = _names(_layer("Gauss"))
+    names = names_of(_layer("Gauss"))
     given = tuple(x.detach() for x in _drawn(((5, 3), (19, 3), (), (19, 4))))
     forward = next(v for k, v in names.items() if k.endswith("map_reduce_0_forward_op"))
     torch.library.opcheck(forward, (*given, 5, 19))
@@ -280,7 +280,7 @@ def operators_are_well_formed() -> None:
 def the_pairs_are_never_stored() -> None:
     """No tensor as large as all pairs is made."""
     fused = _layer("Gauss")
-    assert _kernels(fused) == 3
+    assert kernel_count(fused) == 3
     from torch.utils._python_dispatch import TorchDispatchMode
 
     largest = [0]
@@ -300,4 +300,4 @@ def the_pairs_are_never_stored() -> None:
 
 
 if __name__ == "__main__":
-    interpreted.main(CHECKS)
+    main(CHECKS)

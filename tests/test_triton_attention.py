@@ -14,8 +14,8 @@ import tensorlang as tl
 from tensorlang.backends.triton.emit import kernels
 from tensorlang.options import Options
 from tests.example_cases import EXAMPLES
-from tests.interpreted import in_a_process
 from tests.interpreted_attention import CHECKS
+from tests.interpreting import in_a_process
 
 
 @pytest.fixture(scope="module")

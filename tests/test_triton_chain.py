@@ -10,8 +10,8 @@ import pytest
 
 import tensorlang as tl
 from tensorlang.backends.triton.check import check
-from tests.interpreted import in_a_process
 from tests.interpreted_chain import CHAINS, CHECKS
+from tests.interpreting import in_a_process
 
 
 @pytest.fixture(scope="module")

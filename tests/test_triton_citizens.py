@@ -16,8 +16,8 @@ from torch._dynamo.backends.common import aot_autograd
 
 import tensorlang as tl
 from tests.example_cases import CASES, EXAMPLES, SMALL
-from tests.interpreted import _names, _tuple, in_a_process
 from tests.interpreted_citizens import CHECKS
+from tests.interpreting import as_tuple, in_a_process, names_of
 
 pytest.importorskip("triton")
 
@@ -85,7 +85,7 @@ def test_kernels_are_launched_from_traced_graphs(layer: str, absent_gpu: None) -
 
         return run
 
-    names = _names(module)
+    names = names_of(module)
     kernels_run = names["_kernels_run"]
     names["_kernels_run"] = lambda x: True
     torch._dynamo.reset()
@@ -98,7 +98,7 @@ def test_kernels_are_launched_from_traced_graphs(layer: str, absent_gpu: None) -
             given = [x.float() if x.is_floating_point() else x for x in case.draw(sizes)]
             given = [x.requires_grad_(x.is_floating_point()) for x in given]
             count = len(launched)
-            (y,) = _tuple(compiled(*given))
+            (y,) = as_tuple(compiled(*given))
             forward = len(launched) - count
             y.sum().backward()
             assert 0 < forward < len(launched) - count, "a pass without kernels"

@@ -15,7 +15,8 @@ from torch.func import functional_call
 
 import tensorlang as tl
 from tests.example_cases import CASES, EXAMPLES, SMALL
-from tests.interpreted import CHECKS, in_a_process
+from tests.interpreted import CHECKS
+from tests.interpreting import in_a_process
 
 
 @pytest.fixture(scope="module")

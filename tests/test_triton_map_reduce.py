@@ -14,8 +14,8 @@ from tensorlang.backends.triton.check import check
 from tensorlang.backends.triton.emit import kernels
 from tensorlang.options import Options
 from tests.example_cases import EXAMPLES
-from tests.interpreted import in_a_process
 from tests.interpreted_map_reduce import CHECKS, PAIRS
+from tests.interpreting import in_a_process
 
 GOLDEN = Path(__file__).parent / "golden" / "kernel_density_kernels.txt"
 FAMILY = "K5 map-reduce"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +23,7 @@ from tensorlang.plan.sparse import Component, Dim, Form, Free, Operand, Picked, 
 from tensorlang.size import Size, dynamic
 from tests.example_cases import EXAMPLES
 from tests.interpreted_forms import CHECKS, CROSS
+from tests.interpreting import in_a_process
 
 Array = np.ndarray[Any, Any]
 E, N, U = dynamic("e"), dynamic("n"), dynamic("u")
@@ -465,18 +463,8 @@ def test_the_text_of_kernels_is_golden(tmp_path: Path) -> None:
 # --- in the interpreter --------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def results() -> Mapping[str, str | None]:
-    """What every check said: triton reads TRITON_INTERPRET when it is imported."""
-    pytest.importorskip("triton")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.interpreted_forms"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
-        cwd=EXAMPLES.parent,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: Mapping[str, str | None] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    """What every check said."""
+    return in_a_process("tests.interpreted_forms")
 
 
 @pytest.mark.parametrize("name", CHECKS)
