@@ -13,14 +13,16 @@ from tensorlang.backends.triton.attention_parts import Attention
 from tensorlang.backends.triton.attention_reading import Reading, indices_of
 from tensorlang.backends.triton.configs import AttentionConfigs, padded
 from tensorlang.backends.triton.kernel_ir import Kernel
-from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
 from tensorlang.backends.triton.region import (
     Printed,
     SizeText,
+    backward_definition,
+    config_text,
     definition,
+    kernel_text,
+    launch_text,
     operator,
     tuple_text,
-    with_blocks,
     wrapper,
 )
 from tensorlang.ir.nodes import Read
@@ -42,8 +44,8 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What K1 and K2 differ in: `lengths` binds the numbers of keys, `extra` are sizes that kernels
-    take besides."""
+    """What K1 and K2 differ in: `kinds` gives the row of `configs` for a kernel by the end of its
+    name, `lengths` binds the numbers of keys."""
 
     configs: AttentionConfigs
     kinds: Callable[[str], str]
@@ -89,13 +91,12 @@ class Text:
     def code(self) -> str:
         parts = []
         for kernel in self.made:
-            parts.append(to_triton(kernel).replace("@triton.jit", "@_jit"))
+            parts.append(kernel_text(kernel))
             parts.append(f"{kernel.name.upper()} = {self.table(kernel)}")
-        given = [*self.given, *self.masks]
-        parts += self._operator("forward", given, self._outputs(), self._run_forward(), 2)
-        given += ["O", "L", "G"]
-        made = self._gradients()
-        parts += self._operator("backward", given, made, self._run_backward(), len(self.graded))
+        op, given = f"{self.name}_forward_op", [*self.given, *self.masks]
+        parts += operator(op, given, self.sizes, self._outputs(), self._run_forward(), 2)
+        op, given, grads = f"{self.name}_backward_op", [*given, "O", "L", "G"], len(self.graded)
+        parts += operator(op, given, self.sizes, self._gradients(), self._run_backward(), grads)
         return "\n\n\n".join(parts)
 
     def table(self, kernel: Kernel) -> str:
@@ -106,19 +107,9 @@ class Text:
         for key, config in self.family.configs.table(what, width).items():
             row = "None"
             if config is not None:
-                row = f"({_blocks(config.blocks)}, {config.warps}, {config.stages})"
+                row = config_text(config)
             rows.append(f'    "{key}": {row},')
         return "\n".join(["{", *rows, "}"])
-
-    def _operator(
-        self, what: str, tensors: list[str], fake: list[str], run: list[str], results: int
-    ) -> list[str]:
-        name = f"{self.name}_{what}_op"
-        return [
-            definition(f"{name}_outputs", tensors, self.sizes, fake, results),
-            definition(f"{name}_run", tensors, self.sizes, run, results),
-            operator(name, tensors, self.sizes, results),
-        ]
 
     def _shapes(self) -> list[str]:
         unpack = ", ".join([*self.batch, "N", "_"])
@@ -139,12 +130,10 @@ class Text:
         ]
 
     def _launch(self, kernel: Kernel) -> list[str]:
-        tensors = tuple_text([t.name for t in kernel.tensors])
-        grid = with_blocks(launch_grid(kernel), blocks(kernel), "choice")
-        sizes = tuple_text(["0" if size == "ZERO" else size for size in kernel.sizes])
+        sizes = ["0" if size == "ZERO" else size for size in kernel.sizes]
         return [
             f"choice = _choice({kernel.name.upper()}, Q.dtype, Q.device)",
-            f"_launch({kernel.name}, {grid}, {tensors}, {sizes}, choice)",
+            launch_text(kernel, sizes, "choice"),
         ]
 
     def _run_forward(self) -> list[str]:
@@ -211,11 +200,9 @@ class Text:
         results = [" + ".join(gives.get(slot, ["None"])) for slot in region.inputs]
         backward.append(f"return {tuple_text(results)}")
         arguments = [*inputs, "y", "L", "g"]
-        typed = ", ".join([*(f"{t}: Tensor" for t in arguments), *(f"{s}: int" for s in sizes)])
-        head = f"def {name}_backward({typed}) -> tuple[Tensor | None, ...]:"
         parts = [
             definition(f"{name}_forward", inputs, sizes, forward, 2),
-            "\n".join([head, *(f"    {line}" for line in backward)]),
+            backward_definition(f"{name}_backward", arguments, sizes, backward),
             f"{name}_function = _differentiable(\n    {name}_forward, {name}_backward, "
             f"lambda *given: {torch_function}(*given), 1, 1\n)",
             wrapper(
@@ -294,7 +281,3 @@ def permuted(text: str, order: Sequence[int]) -> str:
     if list(order) == sorted(order):
         return text
     return f"{text}.permute({', '.join(map(str, order))})"
-
-
-def _blocks(named: Sequence[tuple[str, int]]) -> str:
-    return "{" + ", ".join(f'"{name}": {block}' for name, block in named) + "}"

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 
 from tensorlang.backends.triton.chain import chain_configs, chain_kernel, padded
 from tensorlang.backends.triton.kernel_ir import Kernel
-from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
 from tensorlang.backends.triton.region import (
     Printed,
     SizeText,
+    backward_definition,
     definition,
+    factor_text,
+    kernel_text,
+    launch_text,
     operator,
+    table_text,
     tuple_text,
-    with_blocks,
     wrapper,
 )
 from tensorlang.plan.fuse_chain import Chain, chain_of
@@ -51,28 +54,20 @@ class _Text:
         given = ["X", *self.factors, *self.terms]
         op = f"{self.name}_forward_op"
         back = f"{self.name}_backward_op"
-        made = 1 + len(self.kept)
+        made, factors = 1 + len(self.kept), len(self.factors)
         grads = ["X", *self.factors, *self.kept, "G"]
         return "\n\n\n".join(
             [
-                to_triton(self.forward).replace("@triton.jit", "@_jit"),
+                kernel_text(self.forward),
                 f"{self.name.upper()} = {self.table()}",
-                definition(f"{op}_outputs", given, [], self._outputs(), made),
-                definition(f"{op}_run", given, [], self._run(), made),
-                operator(op, given, [], made),
-                to_triton(self.backward).replace("@triton.jit", "@_jit"),
-                definition(f"{back}_outputs", grads, [], self._fakes(), 1 + len(self.factors)),
-                definition(f"{back}_run", grads, [], self._run_backward(), 1 + len(self.factors)),
-                operator(back, grads, [], 1 + len(self.factors)),
+                *operator(op, given, [], self._outputs(), self._run(), made),
+                kernel_text(self.backward),
+                *operator(back, grads, [], self._fakes(), self._run_backward(), 1 + factors),
             ]
         )
 
     def table(self) -> str:
-        rows = [
-            f'    "{key}": {(dict(c.blocks), c.warps, c.stages)!r},'.replace("'", '"')
-            for key, c in chain_configs(max(map(padded, self.chain.ranks))).items()
-        ]
-        return "\n".join(["{", *rows, "}"])
+        return table_text(chain_configs(max(map(padded, self.chain.ranks))))
 
     def _outputs(self) -> list[str]:
         last = self.factors[-1]
@@ -88,11 +83,10 @@ class _Text:
         ]
 
     def _launch(self, kernel: Kernel, tensors: Sequence[str], sizes: str) -> list[str]:
-        grid = with_blocks(launch_grid(kernel), blocks(kernel), "choice")
         return [
             f"M, K, N = {sizes}",
             f"choice = _choice({self.name.upper()}, X.dtype, X.device)",
-            f"_launch({kernel.name}, {grid}, {tuple_text(tensors)}, (M, K, N), choice)",
+            launch_text(kernel, ["M", "K", "N"], "choice", tensors),
         ]
 
     def _run(self) -> list[str]:
@@ -145,9 +139,7 @@ class _Text:
         every = [x, *factors, *(t for t in (added, bias) if t is not None)]
         rows = [size(extent) for extent in chain.rows]
         first, last = size(chain.first), size(chain.last)
-        count = " * ".join(
-            f"({r})" if not r.isidentifier() and not r.isdigit() else r for r in rows
-        )
+        count = " * ".join(map(factor_text, rows))
         views = [f"X = {x}.reshape({count}, {first}).to(dtype)"]
         views += [
             f"F{k} = {text}{'.t()' if factor.transposed else ''}.to(dtype)"
@@ -185,12 +177,10 @@ class _Text:
             f"return {tuple_text([' + '.join(gives.get(text, ['None'])) for text in inputs])}"
         )
         tensors = [*inputs, "y", *self.kept, "g"]
-        typed = ", ".join([*(f"{t}: Tensor" for t in tensors), *(f"{s}: int" for s in sizes)])
-        head = f"def {name}_backward({typed}) -> tuple[Tensor | None, ...]:"
         return "\n\n\n".join(
             [
                 definition(f"{name}_forward", inputs, sizes, forward, 1 + len(self.kept)),
-                "\n".join([head, *(f"    {line}" for line in backward)]),
+                backward_definition(f"{name}_backward", tensors, sizes, backward),
                 f"{name}_function = _differentiable(\n    {name}_forward, {name}_backward, "
                 f"lambda *given: {torch_function}(*given), 1, {len(self.kept)}\n)",
                 wrapper(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tensorlang.backends.triton.kernel_ir import Config, Kernel
 from tensorlang.backends.triton.map_reduce import MapReduce, configurations, kernels
-from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
 from tensorlang.backends.triton.region import (
     Printed,
     SizeText,
+    backward_definition,
     definition,
     extent_text,
     gathered,
+    kernel_text,
+    launch_text,
     operator,
+    shape_text,
+    table_text,
     tuple_text,
-    with_blocks,
     wrapper,
 )
 from tensorlang.dtype import Dtype
@@ -53,37 +55,25 @@ class _Text:
         made = self.made
         names = [o.name for o in made.operands]
         outputs = [*self.results, *self.logs]
-        parts = [to_triton(made.forward).replace("@triton.jit", "@_jit")]
-        parts.append(f"{self.name.upper()} = {self.table()}")
-        parts += self._operator("forward", names, outputs, self._outputs(), self._run_forward())
+        op = f"{self.name}_forward_op"
+        parts = [kernel_text(made.forward), f"{self.name.upper()} = {self.table()}"]
+        parts += operator(op, names, self.sizes, self._outputs(), self._run_forward(), len(outputs))
         if made.backward:
-            parts += [to_triton(k).replace("@triton.jit", "@_jit") for k in made.backward]
+            op = f"{self.name}_backward_op"
             given = [*names, *self.logs, *(f"G{r}" for r in self.results)]
-            grads = [f"D{o.name}" for o in self.graded]
-            parts += self._operator("backward", given, grads, self._fakes(), self._run_backward())
+            parts += map(kernel_text, made.backward)
+            parts += operator(
+                op, given, self.sizes, self._fakes(), self._run_backward(), len(self.graded)
+            )
         return "\n\n\n".join(parts)
 
     def table(self) -> str:
         """The configurations by precision, the same for all kernels of the group."""
-        rows = [
-            f'    "{key}": {_row(config)},'
-            for key, config in configurations(self.made.axes.space).items()
-        ]
-        return "\n".join(["{", *rows, "}"])
-
-    def _operator(
-        self, what: str, tensors: list[str], results: list[str], fake: list[str], run: list[str]
-    ) -> list[str]:
-        op = f"{self.name}_{what}_op"
-        return [
-            definition(f"{op}_outputs", tensors, self.sizes, fake, len(results)),
-            definition(f"{op}_run", tensors, self.sizes, run, len(results)),
-            operator(op, tensors, self.sizes, len(results)),
-        ]
+        return table_text(configurations(self.made.axes.space))
 
     def _outputs(self) -> list[str]:
         first = self.real[0]
-        shapes = {t.name: self._shape(self.made.forward, t.name) for t in self.made.forward.tensors}
+        shapes = {t.name: shape_text(self.made.forward, t.name) for t in self.made.forward.tensors}
         made = [
             f"{name} = torch.empty({shapes[name]}, dtype={dtype}, device={first}.device)"
             for name, dtype in (
@@ -94,13 +84,14 @@ class _Text:
         results = ", ".join([*self.results, *self.logs])
         return [f"dtype = _common({', '.join(self.real)})", *made, f"return {results}"]
 
-    def _shape(self, kernel: Kernel, tensor: str) -> str:
-        extents = [extent_text(e) for e in kernel.tensor(tensor).extents]
-        return tuple_text(extents) if extents else "()"
-
     def _run_forward(self) -> list[str]:
         *made, result = self._outputs()
-        return [*made, *self._choose("dtype"), self._launch(self.made.forward), result]
+        return [
+            *made,
+            *self._choose("dtype"),
+            launch_text(self.made.forward, self.sizes, "choice"),
+            result,
+        ]
 
     def _choose(self, dtype: str) -> list[str]:
         chosen = f"_choice({self.name.upper()}, {dtype}, {self.real[0]}.device)"
@@ -108,12 +99,6 @@ class _Text:
         if lane is not None:
             chosen = f"_fitted({chosen}, {extent_text(self.made.axes.extent(lane))})"
         return [f"choice = {chosen}"]
-
-    def _launch(self, kernel: Kernel) -> str:
-        tensors = tuple_text([t.name for t in kernel.tensors])
-        grid = with_blocks(launch_grid(kernel), blocks(kernel), "choice")
-        sizes = tuple_text(self.sizes) if self.sizes else "()"
-        return f"_launch({kernel.name}, {grid}, {tensors}, {sizes}, choice)"
 
     def _fakes(self) -> list[str]:
         made = [
@@ -131,12 +116,12 @@ class _Text:
                 if name not in [t.name for t in kernel.tensors]:
                     continue
                 dtype = f"{x}.dtype" if operand.direct else f"_accumulator({x}.dtype)"
-                shape = self._shape(kernel, name)
+                shape = shape_text(kernel, name)
                 run.append(f"{name} = torch.empty({shape}, dtype={dtype}, device={x}.device)")
                 if not operand.direct:
                     assert operand.grads is not None
                     after.append(gathered(name, x, operand.grads, operand.axes))
-            run.append(self._launch(kernel))
+            run.append(launch_text(kernel, self.sizes, "choice"))
         return [*run, *after, f"return {', '.join(f'D{o.name}' for o in self.graded)}"]
 
     # --- the region ------------------------------------------------------------------------------
@@ -174,13 +159,12 @@ class _Text:
             gives = [" + ".join(by_slot.get(slot, ["None"])) for slot in region.inputs]
             seen = [*outputs, *logs] if logs else []
             tensors = [*inputs, *seen, *(f"g{k}" for k in range(len(order)))]
-            typed = ", ".join([*(f"{t}: Tensor" for t in tensors), *(f"{s}: int" for s in sizes)])
-            made_text = ", ".join(f"d{k}" for k in range(len(self.graded)))
-            parts.append(
-                f"def {back}({typed}) -> tuple[Tensor | None, ...]:\n"
-                f"    {made_text} = {self.name}_backward_op({given})\n"
-                f"    return {tuple_text(gives)}"
-            )
+            found = ", ".join(f"d{k}" for k in range(len(self.graded)))
+            body = [
+                f"{found} = {self.name}_backward_op({given})",
+                f"return {tuple_text(gives)}",
+            ]
+            parts.append(backward_definition(back, tensors, sizes, body))
         reads = f"{len(outputs)}, {len(logs)}" if logs else f"{len(outputs)}, reads=False"
         parts.append(
             f"{name}_function = _differentiable(\n    {name}_forward, {back}, "
@@ -193,7 +177,3 @@ class _Text:
             wrapper(name, arguments, inputs, region, torch_function, f"{name}_function", limit)
         )
         return "\n\n\n".join(parts)
-
-
-def _row(config: Config) -> str:
-    return repr((dict(config.blocks), config.warps, config.stages)).replace("'", '"')

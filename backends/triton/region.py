@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tensorlang.backends.triton.kernel_ir import Const, Expr, Kernel, Map, Ref
+from tensorlang.backends.triton.kernel_ir import Config, Const, Expr, Kernel, Map, Ref
+from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
 from tensorlang.plan.plan import Region
 from tensorlang.size import Size
 
@@ -39,15 +40,47 @@ def extent_text(expr: Expr) -> str:
     raise AssertionError(expr)
 
 
-def with_blocks(grid: str, names: Sequence[str], choice: str) -> str:
-    """A launch grid whose blocks come from a chosen configuration."""
-    for name in names:
-        grid = re.sub(rf"\b{name}\b", f'{choice}[0]["{name}"]', grid)
-    return grid
+def shape_text(kernel: Kernel, tensor: str) -> str:
+    """The extents of a tensor as Python."""
+    return tuple_text([extent_text(e) for e in kernel.tensor(tensor).extents])
 
 
 def tuple_text(items: Sequence[str]) -> str:
     return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
+
+
+def factor_text(text: str) -> str:
+    """The text as a factor of a product."""
+    return text if text.isidentifier() or text.isdigit() else f"({text})"
+
+
+# --- kernels and their launches ------------------------------------------------------------------
+def kernel_text(kernel: Kernel) -> str:
+    """The kernel as a function of a module."""
+    return to_triton(kernel).replace("@triton.jit", "@_jit")
+
+
+def config_text(config: Config) -> str:
+    """A configuration as the tuple (blocks, warps, stages)."""
+    return repr((dict(config.blocks), config.warps, config.stages)).replace("'", '"')
+
+
+def table_text(configs: Mapping[str, Config]) -> str:
+    """Configurations by precision as a dict."""
+    rows = [f'    "{key}": {config_text(config)},' for key, config in configs.items()]
+    return "\n".join(["{", *rows, "}"])
+
+
+def launch_text(
+    kernel: Kernel, sizes: Sequence[str], choice: str, tensors: Sequence[str] = ()
+) -> str:
+    """The launch of a kernel with a chosen configuration, on its tensors as they are called or on
+    others."""
+    grid = launch_grid(kernel)
+    for name in blocks(kernel):
+        grid = re.sub(rf"\b{name}\b", f'{choice}[0]["{name}"]', grid)
+    given = tuple_text(tensors or [t.name for t in kernel.tensors])
+    return f"_launch({kernel.name}, {grid}, {given}, {tuple_text(sizes)}, {choice})"
 
 
 def gathered(name: str, x: str, left: Sequence[int], axes: Sequence[int]) -> str:
@@ -89,8 +122,25 @@ def wrapper(
     )
 
 
-def operator(name: str, tensors: Sequence[str], sizes: Sequence[str], results: int) -> str:
-    """The registration of `{name}_run` with the fake `{name}_outputs`."""
+def operator(
+    name: str,
+    tensors: Sequence[str],
+    sizes: Sequence[str],
+    fake: Sequence[str],
+    run: Sequence[str],
+    results: int,
+) -> list[str]:
+    """An operator over tensors and then sizes: what it makes without data, what it runs, and its
+    registration."""
+    return [
+        definition(f"{name}_outputs", tensors, sizes, fake, results),
+        definition(f"{name}_run", tensors, sizes, run, results),
+        _registration(name, tensors, sizes, results),
+    ]
+
+
+def _registration(name: str, tensors: Sequence[str], sizes: Sequence[str], results: int) -> str:
+    """`{name}_run` with the fake `{name}_outputs`."""
     given = ", ".join([*(f"Tensor {t}" for t in tensors), *(f"SymInt {s}" for s in sizes)])
     made = "Tensor" if results == 1 else f"({', '.join(['Tensor'] * results)})"
     return (
@@ -103,6 +153,19 @@ def definition(
     name: str, tensors: Sequence[str], sizes: Sequence[str], body: Sequence[str], results: int
 ) -> str:
     """A function over tensors and then sizes."""
-    typed = ", ".join([*(f"{t}: Tensor" for t in tensors), *(f"{s}: int" for s in sizes)])
     kind = "Tensor" if results == 1 else f"tuple[{', '.join(['Tensor'] * results)}]"
+    return _definition(name, tensors, sizes, body, kind)
+
+
+def backward_definition(
+    name: str, tensors: Sequence[str], sizes: Sequence[str], body: Sequence[str]
+) -> str:
+    """A function over tensors and then sizes that gives gradients."""
+    return _definition(name, tensors, sizes, body, "tuple[Tensor | None, ...]")
+
+
+def _definition(
+    name: str, tensors: Sequence[str], sizes: Sequence[str], body: Sequence[str], kind: str
+) -> str:
+    typed = ", ".join([*(f"{t}: Tensor" for t in tensors), *(f"{s}: int" for s in sizes)])
     return "\n".join([f"def {name}({typed}) -> {kind}:", *(f"    {line}" for line in body)])

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tensorlang.backends.triton.kernel_ir import Kernel
-from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
 from tensorlang.backends.triton.region import (
     Printed,
     SizeText,
+    backward_definition,
+    config_text,
     definition,
     extent_text,
+    factor_text,
     gathered,
+    kernel_text,
+    launch_text,
     operator,
+    shape_text,
     tuple_text,
-    with_blocks,
     wrapper,
 )
 from tensorlang.backends.triton.row_space import Gradient, Operand, spread
@@ -52,15 +56,16 @@ class _Text:
         rows = self.rows
         names = [o.name for o in rows.operands]
         results = [r.name for r in rows.results]
-        parts = [to_triton(rows.forward).replace("@triton.jit", "@_jit")]
+        op = f"{self.name}_forward_op"
+        parts = [kernel_text(rows.forward)]
         if self.static:
-            parts.append(f"{self.name.upper()} = {self._choice(rows.forward)}")
-        parts += self._operator("forward", names, results, self._forward())
+            parts.append(f"{self.name.upper()} = {config_text(rows.forward.configs[0])}")
+        parts += operator(op, names, self.sizes, *self._forward(), len(results))
         if rows.backward is not None:
-            parts.append(to_triton(rows.backward).replace("@triton.jit", "@_jit"))
-            grads = [f"G{r}" for r in results]
-            made = [f"D{o.name}" for o in self.graded]
-            parts += self._operator("backward", [*names, *grads], made, self._backward())
+            op = f"{self.name}_backward_op"
+            given = [*names, *(f"G{r}" for r in results)]
+            parts.append(kernel_text(rows.backward))
+            parts += operator(op, given, self.sizes, *self._backward(), len(self.graded))
         return "\n\n\n".join(parts)
 
     # --- launches --------------------------------------------------------------------------------
@@ -69,30 +74,10 @@ class _Text:
         """Whether the length of a row is known now."""
         return len(self.rows.forward.configs) == 1
 
-    def _choice(self, kernel: Kernel) -> str:
-        (config,) = kernel.configs
-        return repr((dict(config.blocks), config.warps, config.stages)).replace("'", '"')
-
     def table(self, kernel: Kernel) -> str:
         """Configurations to check: by precision, the same for all."""
         config = kernel.configs[0] if self.static else kernel.configs[len(kernel.configs) // 2]
-        row = (dict(config.blocks), config.warps, config.stages)
-        return "{" + f'"half": {row!r}'.replace("'", '"') + "}"
-
-    def _operator(
-        self,
-        what: str,
-        tensors: Sequence[str],
-        results: Sequence[str],
-        bodies: tuple[list[str], list[str]],
-    ) -> list[str]:
-        fake, run = bodies
-        op = f"{self.name}_{what}_op"
-        return [
-            definition(f"{op}_outputs", tensors, self.sizes, fake, len(results)),
-            definition(f"{op}_run", tensors, self.sizes, run, len(results)),
-            operator(op, tensors, self.sizes, len(results)),
-        ]
+        return f'{{"half": {config_text(config)}}}'
 
     def _chosen(self) -> str:
         if self.static:
@@ -107,27 +92,18 @@ class _Text:
         results = [r.name for r in rows.results]
         first = self.real[0]
         made = [
-            f"{r.name} = torch.empty({self._shape(rows.forward, r.name)}, dtype=dtype, "
+            f"{r.name} = torch.empty({shape_text(rows.forward, r.name)}, dtype=dtype, "
             f"device={first}.device)"
             for r in rows.results
         ]
         make = [f"dtype = _common({', '.join(self.real)})", *made]
-        tensors = tuple_text([t.name for t in rows.forward.tensors])
-        sizes = f"({', '.join(self.sizes)}{',' if len(self.sizes) == 1 else ''})"
-        grid = with_blocks(launch_grid(rows.forward), blocks(rows.forward), "choice")
-        kernel = rows.forward.name
         run = [
             *make,
             f"choice = {self._chosen()}",
-            f"_launch({kernel}, {grid}, {tensors}, {sizes}, choice)",
+            launch_text(rows.forward, self.sizes, "choice"),
             f"return {', '.join(results)}",
         ]
         return [*make, f"return {', '.join(results)}"], run
-
-    def _shape(self, kernel: Kernel, tensor: str) -> str:
-        return tuple_text([extent_text(e) for e in kernel.tensor(tensor).extents] or [""]).replace(
-            "(,)", "()"
-        )
 
     def _backward(self) -> tuple[list[str], list[str]]:
         rows = self.rows
@@ -142,24 +118,21 @@ class _Text:
         if rows.persistent:
             total = self._extent("r")
             run += [
-                f'row_blocks = -(-{_factor(total)} // choice[0]["BR"])',
+                f'row_blocks = -(-{factor_text(total)} // choice[0]["BR"])',
                 f"P = torch.sym_max(1, torch.sym_min(row_blocks, {PROGRAMS}))",
                 "SPAN = -(-row_blocks // P)",
             ]
             sizes += ["P", "SPAN"]
         for operand in self.graded:
             name = f"D{operand.name}"
-            shape = self._shape(kernel, name)
+            shape = shape_text(kernel, name)
             dtype = f"{operand.name}.dtype"
             if operand.gradient is not Gradient.DIRECT:
                 dtype = f"_accumulator({dtype})"
             run.append(
                 f"{name} = torch.empty({shape}, dtype={dtype}, device={operand.name}.device)"
             )
-        tensors = tuple_text([t.name for t in kernel.tensors])
-        grid = with_blocks(launch_grid(kernel), blocks(kernel), "choice")
-        given = f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
-        run.append(f"_launch({kernel.name}, {grid}, {tensors}, {given}, choice)")
+        run.append(launch_text(kernel, sizes, "choice"))
         run += [line for o in self.graded for line in self._gathered(o)]
         made = ", ".join(f"D{o.name}" for o in self.graded)
         return [*fake, f"return {made}"], [*run, f"return {made}"]
@@ -209,14 +182,7 @@ class _Text:
                 f"{', '.join(made)} = {self.name}_backward_op({call})",
                 f"return {tuple_text(gives)}",
             ]
-            typed = ", ".join(
-                [
-                    *(f"{t}: Tensor" for t in (*inputs, *grads)),
-                    *(f"{s}: int" for s in sizes),
-                ]
-            )
-            lines = [f"def {back}({typed}) -> tuple[Tensor | None, ...]:"]
-            parts.append("\n".join([*lines, *(f"    {line}" for line in body)]))
+            parts.append(backward_definition(back, [*inputs, *grads], sizes, body))
         parts.append(
             f"{name}_function = _differentiable(\n    {name}_forward, {back}, "
             f"lambda *given: {torch_function}(*given), {len(rows.results)}, "
@@ -224,13 +190,9 @@ class _Text:
         )
         limit = None
         if rows.space.whole and not self.static:
-            lanes = [_factor(size(rows.space.sizes[axis])) for axis in rows.space.lanes]
+            lanes = [factor_text(size(rows.space.sizes[axis])) for axis in rows.space.lanes]
             limit = f"{' * '.join(lanes)} > {MOST_LANES}"
         parts.append(
             wrapper(name, arguments, inputs, region, torch_function, f"{name}_function", limit)
         )
         return "\n\n\n".join(parts)
-
-
-def _factor(text: str) -> str:
-    return text if text.isidentifier() or text.isdigit() else f"({text})"

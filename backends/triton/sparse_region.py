@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tensorlang.backends.triton.kernel_ir import Kernel
-from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
 from tensorlang.backends.triton.region import (
     Printed,
     SizeText,
+    config_text,
     definition,
     extent_text,
+    kernel_text,
+    launch_text,
     operator,
+    shape_text,
     tuple_text,
-    with_blocks,
 )
 from tensorlang.backends.triton.sparse import Sparse, kernels
 from tensorlang.plan.fuse_sparse import constants
@@ -49,37 +51,19 @@ class _Text:
 
     def code(self, made: Sequence[Kernel]) -> str:
         given = [*self.operands, *self.positions]
-        parts = []
-        for kernel in made:
-            parts.append(to_triton(kernel).replace("@triton.jit", "@_jit"))
-        parts.append(f"{self.name.upper()} = {self.choice()}")
-        parts += self._operator("forward", given, ["Y"], self._forward())
-        parts += self._operator("backward", [*given, "G"], self.gradients, self._backward())
-        ops = f"{self.name}_forward_op, {self.name}_backward_op"
-        parts.append(f"{self.name} = _multilinear({ops}, {self.count})")
+        forward, backward = f"{self.name}_forward_op", f"{self.name}_backward_op"
+        parts = [*map(kernel_text, made), f"{self.name.upper()} = {self.choice()}"]
+        parts += operator(forward, given, self.sizes, *self._forward(), 1)
+        parts += operator(backward, [*given, "G"], self.sizes, *self._backward(), self.count)
+        parts.append(f"{self.name} = _multilinear({forward}, {backward}, {self.count})")
         return "\n\n\n".join(parts)
 
     def choice(self) -> str:
         (config,) = self.made.forward.configs
-        return repr((dict(config.blocks), config.warps, config.stages)).replace("'", '"')
-
-    def _operator(
-        self,
-        what: str,
-        tensors: Sequence[str],
-        results: Sequence[str],
-        bodies: tuple[list[str], list[str]],
-    ) -> list[str]:
-        fake, run = bodies
-        op = f"{self.name}_{what}_op"
-        return [
-            definition(f"{op}_outputs", tensors, self.sizes, fake, len(results)),
-            definition(f"{op}_run", tensors, self.sizes, run, len(results)),
-            operator(op, tensors, self.sizes, len(results)),
-        ]
+        return config_text(config)
 
     def _forward(self) -> tuple[list[str], list[str]]:
-        shape = self._shape(self.made.forward, "Y")
+        shape = shape_text(self.made.forward, "Y")
         fake = [f"return torch.empty({shape}, dtype=X1.dtype, device=X1.device)"]
         run = []
         if self.made.ordered is not None and 0 in self.made.ordered.sums:
@@ -100,7 +84,7 @@ class _Text:
         full = self.space.full(operand)
         return [
             f"P, S = _landings({self.space.position_tensor(landing)}, {rows})",
-            f"{out} = torch.{'empty' if full else 'zeros'}({self._shape(kernel, out)}, "
+            f"{out} = torch.{'empty' if full else 'zeros'}({shape_text(kernel, out)}, "
             f"dtype={like}.dtype, device={like}.device)",
             self._launch(kernel),
         ]
@@ -110,7 +94,7 @@ class _Text:
         fake, run, results = [], [], []
         for k, (name, x) in enumerate(zip(self.gradients, self.operands, strict=True), 1):
             fake.append(f"{name} = torch.empty({x}.shape, dtype={x}.dtype, device={x}.device)")
-            run.append(self._new(name, k, self._shape(kernel, name), x))
+            run.append(self._new(name, k, shape_text(kernel, name), x))
             lost = len(self.space.lost(k))
             result = (
                 f"{name}.sum({tuple_text([str(axis) for axis in range(lost)])})" if lost else name
@@ -135,7 +119,7 @@ class _Text:
                 made.append(name)
             else:
                 assert ordered.rest is not None, name
-                lines.append(f"    {self._new(name, k, self._shape(ordered.rest, name), x)}")
+                lines.append(f"    {self._new(name, k, shape_text(ordered.rest, name), x)}")
                 made.append(results[k - 1])
         if ordered.rest is not None:
             lines.append(f"    {self._launch(ordered.rest)}")
@@ -149,14 +133,8 @@ class _Text:
         dtype = f"_accumulator({like}.dtype)" if exact else f"{like}.dtype"
         return f"{name} = torch.{kind}({shape}, dtype={dtype}, device={like}.device)"
 
-    def _shape(self, kernel: Kernel, tensor: str) -> str:
-        return tuple_text([extent_text(e) for e in kernel.tensor(tensor).extents])
-
     def _launch(self, kernel: Kernel) -> str:
-        tensors = tuple_text([t.name for t in kernel.tensors])
-        sizes = f"({', '.join(self.sizes)}{',' if len(self.sizes) == 1 else ''})"
-        grid = with_blocks(launch_grid(kernel), blocks(kernel), self.name.upper())
-        return f"_launch({kernel.name}, {grid}, {tensors}, {sizes}, {self.name.upper()})"
+        return launch_text(kernel, self.sizes, self.name.upper())
 
     # --- the region ------------------------------------------------------------------------------
     def region(
