@@ -27,7 +27,7 @@ from tensorlang.backends.triton.kernel_ir import (
     Stmt,
     block_of,
 )
-from tensorlang.backends.triton.print import blocks
+from tensorlang.backends.triton.signature import blocks
 
 EXTENTS = (0, 1, 5, 13)
 BLOCK = 4

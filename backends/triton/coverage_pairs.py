@@ -21,7 +21,7 @@ from tensorlang.backends.triton.kernel_ir import (
     Ref,
     block_of,
 )
-from tensorlang.backends.triton.print import blocks
+from tensorlang.backends.triton.signature import blocks
 
 EXTENTS = (0, 1, 5, 9)
 BLOCK = 4

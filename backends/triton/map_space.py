@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tensorlang.backends.triton.build import add, integer, product, scale
-from tensorlang.backends.triton.kernel_ir import Axis, AxisKind, Expr, Iota, Part, Ref, Role, Tensor
-from tensorlang.backends.triton.row_space import STORED
+from tensorlang.backends.triton.kernel_ir import Axis, AxisKind, Expr, Iota, Part, Role, Tensor
+from tensorlang.backends.triton.operands import (
+    STORED,
+    Dims,
+    dtype_of,
+    read_dims,
+    size_argument,
+)
 from tensorlang.dtype import Dtype
-from tensorlang.ir.nodes import At, Group, Read
+from tensorlang.ir.nodes import Read
 from tensorlang.plan.map_reduce import MapSpace
 from tensorlang.plan.plan import Slot, Step
 from tensorlang.size import Size
@@ -20,16 +26,13 @@ Coordinates = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor at one index. `dims` gives per dimension the axes that index it, row-major.
-
-    `grads` are the axes of the tensor that its gradient is left in, None if it has none: those of
-    the grid of the kernel that owns it, then its own small ones.
-    """
+    """A tensor at one index. `grads` are the axes of the tensor that its gradient is left in, if it
+    has one: those of the grid of the kernel that owns it, then its own small ones."""
 
     name: str
     slot: Slot
     dtype: Dtype
-    dims: tuple[tuple[int, ...], ...]
+    dims: Dims
     grads: tuple[int, ...] | None
 
     @property
@@ -50,7 +53,7 @@ class MapAxes:
     space: MapSpace
     dtypes: Mapping[Slot, Dtype]
     sizes: dict[str, Size] = field(default_factory=dict)
-    operands: dict[tuple[Slot, tuple[tuple[int, ...], ...]], Operand] = field(default_factory=dict)
+    operands: dict[tuple[Slot, Dims], Operand] = field(default_factory=dict)
 
     def name(self, axis: int) -> str:
         space = self.space
@@ -67,15 +70,7 @@ class MapAxes:
 
     def size(self, size: Size, name: str) -> Expr:
         """A size as an expression: a number, or an argument of that name."""
-        if isinstance(size, int):
-            return integer(size)
-        for known, value in self.sizes.items():
-            if value == size:
-                return Ref(known)
-        if name in self.sizes:
-            name = f"{name}_{len(self.sizes)}"
-        self.sizes[name] = size
-        return Ref(name)
+        return size_argument(self.sizes, size, name)
 
     def axes(self, owner: str) -> list[Axis]:
         """The axes of a kernel whose programs own a block of rows "i" or of columns "j"."""
@@ -121,20 +116,11 @@ class MapAxes:
 
     # --- operands --------------------------------------------------------------------------------
     def operand(self, read: Read, step: int) -> Operand:
-        place = self.space.places[step]
-        dims: list[tuple[int, ...]] = []
-        for subscript in read.subscripts:
-            match subscript:
-                case At(index):
-                    dims.append((place[index],))
-                case Group(indices):
-                    dims.append(tuple(place[index] for index in indices))
-                case _:
-                    raise AssertionError(read)
-        key = (read.node, tuple(dims))
+        dims = read_dims(read, self.space.places[step])
+        key = (read.node, dims)
         if key not in self.operands:
             name = f"X{len(self.operands)}"
-            self.operands[key] = Operand(name, read.node, self.dtypes[read.node], key[1], None)
+            self.operands[key] = Operand(name, read.node, self.dtypes[read.node], dims, None)
         return self.operands[key]
 
     def argument(self, operand: Operand) -> Tensor:
@@ -155,7 +141,4 @@ class MapAxes:
         return operand.axes if set(every) == set(operand.axes) else every
 
     def dtype(self, slot: Slot) -> Dtype:
-        for step in self.steps:
-            if step.out == slot:
-                return step.node.dtype
-        return self.dtypes[slot]
+        return dtype_of(self.steps, self.dtypes, slot)

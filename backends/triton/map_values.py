@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tensorlang.backends.triton.build import real
 from tensorlang.backends.triton.kernel_ir import Const, DType, Expr
 from tensorlang.backends.triton.map_space import Coordinates, MapAxes
-from tensorlang.backends.triton.row_space import HELD
+from tensorlang.backends.triton.operands import HELD
 from tensorlang.backends.triton.row_values import Scalars
 from tensorlang.backends.triton.ssa import Values
 from tensorlang.check.program import ReduceOp

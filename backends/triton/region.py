@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tensorlang.backends.triton.kernel_ir import Config, Const, Expr, Kernel, Map, Ref
-from tensorlang.backends.triton.print import blocks, launch_grid, to_triton
+from tensorlang.backends.triton.print import launch_grid, to_triton
+from tensorlang.backends.triton.signature import blocks
 from tensorlang.plan.plan import Region
 from tensorlang.size import Size
 

@@ -10,24 +10,27 @@ from tensorlang.backends.triton.build import add, integer, product, scale
 from tensorlang.backends.triton.kernel_ir import (
     Axis,
     AxisKind,
-    DType,
     Expr,
     Iota,
     Part,
-    Ref,
     Role,
     Tensor,
 )
+from tensorlang.backends.triton.operands import (
+    STORED,
+    Dims,
+    dtype_of,
+    read_dims,
+    size_argument,
+)
 from tensorlang.dtype import Dtype
-from tensorlang.ir.nodes import At, Group, Pointwise, Read
+from tensorlang.ir.nodes import Pointwise, Read
 from tensorlang.ir.reads import applied
 from tensorlang.plan.plan import Slot, Step
 from tensorlang.plan.rows import Space
 from tensorlang.size import Size
 
-STORED = {Dtype.BOOL: DType.BOOL, Dtype.INT: DType.INT, Dtype.REAL: DType.COMPUTE}
 _ANGLES = {"sin", "cos", "tan"}
-HELD = {**STORED, Dtype.REAL: DType.ACCUMULATE}
 
 
 class Gradient(Enum):
@@ -40,15 +43,12 @@ class Gradient(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor at one index. `axes` are the axes of the space that it has, in its order.
-
-    `dims` gives per dimension of the tensor the axes of the space that index it, row-major.
-    """
+    """A tensor at one index. `axes` are the axes of the space that it has, in its order."""
 
     name: str
     slot: Slot
     dtype: Dtype
-    dims: tuple[tuple[int, ...], ...]
+    dims: Dims
     gradient: Gradient | None
 
     @property
@@ -79,7 +79,7 @@ class RowSpace:
     needed: tuple[Slot, ...]
     dtypes: Mapping[Slot, Dtype]
     sizes: dict[str, Size] = field(default_factory=dict)
-    operands: dict[tuple[Slot, tuple[tuple[int, ...], ...]], Operand] = field(default_factory=dict)
+    operands: dict[tuple[Slot, Dims], Operand] = field(default_factory=dict)
 
     def axis_name(self, axis: int) -> str:
         letter, axes = (
@@ -92,15 +92,7 @@ class RowSpace:
 
     def size(self, size: Size, name: str) -> Expr:
         """A size as an expression: a number, or an argument of that name."""
-        if isinstance(size, int):
-            return integer(size)
-        for known, value in self.sizes.items():
-            if value == size:
-                return Ref(known)
-        if name in self.sizes:
-            name = f"{name}_{len(self.sizes)}"
-        self.sizes[name] = size
-        return Ref(name)
+        return size_argument(self.sizes, size, name)
 
     def split(self, axes: Sequence[int]) -> tuple[Part, ...]:
         if len(axes) < 2:
@@ -120,20 +112,11 @@ class RowSpace:
 
     # --- operands --------------------------------------------------------------------------------
     def operand(self, read: Read, step: int) -> Operand:
-        place = self.space.places[step]
-        dims: list[tuple[int, ...]] = []
-        for subscript in read.subscripts:
-            match subscript:
-                case At(index):
-                    dims.append((place[index],))
-                case Group(indices):
-                    dims.append(tuple(place[index] for index in indices))
-                case _:
-                    raise AssertionError(read)
-        key = (read.node, tuple(dims))
+        dims = read_dims(read, self.space.places[step])
+        key = (read.node, dims)
         if key not in self.operands:
             name = f"X{len(self.operands)}"
-            self.operands[key] = Operand(name, read.node, self.dtypes[read.node], key[1], None)
+            self.operands[key] = Operand(name, read.node, self.dtypes[read.node], dims, None)
         return self.operands[key]
 
     def argument(self, operand: Operand) -> Tensor:
@@ -181,7 +164,4 @@ class RowSpace:
         return any(not _ANGLES.isdisjoint(applied(expr)) for expr in exprs)
 
     def dtype(self, slot: Slot) -> Dtype:
-        for step in self.steps:
-            if step.out == slot:
-                return step.node.dtype
-        return self.dtypes[slot]
+        return dtype_of(self.steps, self.dtypes, slot)

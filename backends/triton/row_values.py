@@ -10,7 +10,8 @@ from typing import Protocol, assert_never
 from tensorlang import registry
 from tensorlang.backends.triton.build import real
 from tensorlang.backends.triton.kernel_ir import Const, DType, Expr, Map, Reduction, Ref
-from tensorlang.backends.triton.row_space import HELD, RowSpace
+from tensorlang.backends.triton.operands import HELD
+from tensorlang.backends.triton.row_space import RowSpace
 from tensorlang.backends.triton.ssa import Values
 from tensorlang.backends.triton.tails import tail
 from tensorlang.backends.triton.types import Type

@@ -35,6 +35,7 @@ from tensorlang.backends.triton.kernel_ir import (
     Store,
     Tensor,
 )
+from tensorlang.backends.triton.operands import size_argument
 from tensorlang.backends.triton.straight import (
     Line,
     Product,
@@ -117,14 +118,7 @@ class Space:
         return self.size(self.form.sizes[axis], self.axis_name(axis).upper())
 
     def size(self, size: Size, name: str) -> Expr:
-        if isinstance(size, int):
-            return integer(size)
-        for known, value in self.sizes.items():
-            if value == size:
-                return Ref(known)
-        assert name not in self.sizes, name
-        self.sizes[name] = size
-        return Ref(name)
+        return size_argument(self.sizes, size, name)
 
     def shape(self, operand: int) -> tuple[Expr, ...]:
         """The extents of a tensor."""
