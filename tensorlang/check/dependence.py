@@ -6,24 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 from tensorlang.check.program import (
-    Along,
-    Apply,
     Axis,
     ComputedAt,
     Equation,
     Expr,
     Gradient,
-    IndexValue,
-    Literal,
     Read,
-    Reduce,
     Scatter,
-    SizeValue,
     Statement,
     SubCall,
     Subscript,
-    Transform,
 )
+from tensorlang.check.subexpressions import parts
 
 
 def between(body: Sequence[Statement], start: str, end: str) -> tuple[Statement, ...]:
@@ -80,21 +74,7 @@ def read_by(statement: Statement) -> Iterator[str]:
 
 
 def _in_expression(expr: Expr) -> Iterator[str]:
-    match expr:
-        case Literal() | IndexValue() | SizeValue():
-            return
-        case Read(tensor, subscripts):
-            yield tensor
-            yield from _in_subscripts(subscripts)
-        case Apply() | Transform():
-            for arg in expr.args:
-                yield from _in_expression(arg)
-        case Reduce() | Along():
-            yield from _in_expression(expr.body)
-            if expr.where is not None:
-                yield from _in_expression(expr.where)
-        case _:
-            assert_never(expr)
+    return (part.tensor for part in parts(expr) if isinstance(part, Read))
 
 
 def _in_subscripts(subscripts: Sequence[Subscript]) -> Iterator[str]:

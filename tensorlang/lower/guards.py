@@ -14,8 +14,9 @@ from tensorlang.check.program import (
     ReduceOp,
     free_indices,
 )
+from tensorlang.check.subexpressions import children
 from tensorlang.dtype import Dtype
-from tensorlang.lower.terms import children, conjunction, masked, projected, reads_tensors, uncast
+from tensorlang.lower.terms import conjunction, masked, projected, reads_tensors, uncast
 
 Guards = tuple[Expr, ...]
 

@@ -21,7 +21,7 @@ from tensorlang.check.program import (
     Transform,
 )
 from tensorlang.check.renaming import Renaming
-from tensorlang.lower.terms import children
+from tensorlang.check.subexpressions import children
 
 _MOST = 48
 """Expressions of more terms are not written out again."""

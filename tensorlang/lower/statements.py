@@ -32,6 +32,7 @@ from tensorlang.check.program import (
     free_indices,
     subscript_indices,
 )
+from tensorlang.check.subexpressions import children
 from tensorlang.differentiate import gradient
 from tensorlang.dtype import Dtype
 from tensorlang.ir import nodes as ir
@@ -42,7 +43,7 @@ from tensorlang.lower.finite import is_finite
 from tensorlang.lower.inline import inlined
 from tensorlang.lower.prepare import prepare, prepare_subscript
 from tensorlang.lower.stand_ins import substituted
-from tensorlang.lower.terms import cast, children
+from tensorlang.lower.terms import cast
 from tensorlang.reference.statements import const as const_value
 from tensorlang.size import Size
 from tensorlang.source import Span

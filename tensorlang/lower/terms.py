@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import assert_never
+from collections.abc import Sequence
 
 from tensorlang.check.program import (
-    Along,
     Apply,
     At,
-    ComputedAt,
     Expr,
     Index,
     IndexValue,
@@ -18,9 +15,9 @@ from tensorlang.check.program import (
     Reduce,
     ReduceOp,
     SizeValue,
-    Transform,
     free_indices,
 )
+from tensorlang.check.subexpressions import children
 from tensorlang.dtype import Dtype
 
 TRUE = Literal(True, Dtype.BOOL)
@@ -80,25 +77,6 @@ def projected(condition: Expr, indices: Sequence[Index]) -> Expr:
     if not missing:
         return condition
     return Reduce(ReduceOp.ANY, missing, None, condition, Dtype.BOOL)
-
-
-def children(expr: Expr) -> Iterator[Expr]:
-    """Direct subexpressions, those in subscripts included."""
-    match expr:
-        case Literal() | IndexValue() | SizeValue():
-            return
-        case Read():
-            for subscript in expr.subscripts:
-                if isinstance(subscript, ComputedAt):
-                    yield subscript.value
-        case Apply() | Transform():
-            yield from expr.args
-        case Reduce() | Along():
-            yield expr.body
-            if expr.where is not None:
-                yield expr.where
-        case _:
-            assert_never(expr)
 
 
 def reads_tensors(expr: Expr) -> bool:

@@ -8,15 +8,13 @@ from math import prod
 
 from tensorlang.check.program import (
     Along,
-    Apply,
-    ComputedAt,
     Expr,
     Index,
-    Read,
     Reduce,
     Transform,
     free_indices,
 )
+from tensorlang.check.subexpressions import parts
 from tensorlang.reference.expressions import Space
 from tensorlang.reference.field import union
 
@@ -48,13 +46,13 @@ def chunks(indices: Sequence[Index], exprs: Sequence[Expr], space: Space) -> Ite
 
 def _cells(expr: Expr, indices: Sequence[Index], space: Space) -> int:
     """The largest index space of a subexpression, counted with all of `indices`."""
-    spaces = [tuple(indices), *(tuple(free_indices(e)) + _bound(e) for e in _inner(expr))]
+    spaces = [tuple(indices), *(tuple(free_indices(e)) + _bound(e) for e in parts(expr))]
     return max(prod(space.length(index) for index in union((group,))) for group in spaces)
 
 
 def _kept_whole(expr: Expr) -> Iterator[Index]:
     """Indices that an operator inside acts along and keeps."""
-    for inner in _inner(expr):
+    for inner in parts(expr):
         if isinstance(inner, Along):
             yield from inner.indices
         elif isinstance(inner, Transform):
@@ -70,21 +68,3 @@ def _bound(expr: Expr) -> tuple[Index, ...]:
             return (*union(free_indices(arg) for arg in expr.args), *expr.source)
         case _:
             return ()
-
-
-def _inner(expr: Expr) -> Iterator[Expr]:
-    """The expression and all its parts."""
-    yield expr
-    match expr:
-        case Apply(_, args):
-            parts: tuple[Expr, ...] = args
-        case Transform():
-            parts = expr.args
-        case Reduce() | Along():
-            parts = (expr.body,) if expr.where is None else (expr.where, expr.body)
-        case Read():
-            parts = tuple(s.value for s in expr.subscripts if isinstance(s, ComputedAt))
-        case _:
-            parts = ()
-    for part in parts:
-        yield from _inner(part)

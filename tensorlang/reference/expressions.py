@@ -6,7 +6,7 @@ gather in them is not checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -34,6 +34,7 @@ from tensorlang.check.program import (
     TransformOp,
     subscript_indices,
 )
+from tensorlang.check.subexpressions import parts
 from tensorlang.reference.arrays import TYPES, Arrays
 from tensorlang.reference.boundary import Place, bring_inside
 from tensorlang.reference.dual import broadcast
@@ -196,30 +197,7 @@ def _affine(affine: Affine, space: Space) -> Field:
 
 def tensors_of(expr: Expr) -> tuple[str, ...]:
     """Names of the tensors that an expression reads, in order."""
-    return tuple(dict.fromkeys(read.tensor for read in _reads(expr)))
-
-
-def _reads(expr: Expr) -> Iterator[Read]:
-    match expr:
-        case Read():
-            yield expr
-            for subscript in expr.subscripts:
-                if isinstance(subscript, ComputedAt):
-                    yield from _reads(subscript.value)
-        case Apply(_, args):
-            for arg in args:
-                yield from _reads(arg)
-        case Transform():
-            for arg in expr.args:
-                yield from _reads(arg)
-        case Reduce() | Along():
-            if expr.where is not None:
-                yield from _reads(expr.where)
-            yield from _reads(expr.body)
-        case Literal() | SizeValue() | IndexValue():
-            return
-        case _:
-            assert_never(expr)
+    return tuple(dict.fromkeys(part.tensor for part in parts(expr) if isinstance(part, Read)))
 
 
 def _masked(expr: Reduce | Along, space: Space, mask: Field | None) -> tuple[Field, Field]:
