@@ -19,7 +19,7 @@ from tensorlang.backends.triton.kernel_ir import Atomic, DType, Kernel, Role, St
 from tensorlang.backends.triton.sparse import Sparse, kernels
 from tensorlang.backends.triton.straight import Straight, cell_name, gradients, program
 from tensorlang.backends.triton.validate import problems
-from tensorlang.plan.sparse import Component, Dim, Form, Free, Operand, Picked, Term
+from tensorlang.plan.form import Component, Dim, Form, Free, Operand, Picked, Term
 from tensorlang.size import Size, dynamic
 from tests.example_cases import EXAMPLES
 from tests.interpreted_forms import CHECKS, CROSS

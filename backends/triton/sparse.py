@@ -45,7 +45,7 @@ from tensorlang.backends.triton.straight import (
     program,
 )
 from tensorlang.backends.triton.tails import mask_tails
-from tensorlang.plan.sparse import Cell, Component, Form, Free, Operand, Picked
+from tensorlang.plan.form import Cell, Component, Form, Free, Operand, Picked
 from tensorlang.size import Size
 
 WHOLE = 256

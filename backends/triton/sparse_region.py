@@ -18,10 +18,11 @@ from tensorlang.backends.triton.region import (
     tuple_text,
 )
 from tensorlang.backends.triton.sparse import Sparse, kernels
+from tensorlang.plan.form import Form
 from tensorlang.plan.fuse_sparse import constants
+from tensorlang.plan.multiply_out import form
 from tensorlang.plan.plan import Plan, Region, Step
 from tensorlang.plan.slots import typed_shapes
-from tensorlang.plan.sparse import Form, form
 
 
 def printed(region: Region, plan: Plan, name: str) -> Printed:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tensorlang.plan.sparse import Cell, Term
+from tensorlang.plan.form import Cell, Term
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,19 +16,11 @@ from tensorlang.order.grid import middle, number
 from tensorlang.order.profile import profile_of
 from tensorlang.plan.cost import at, held_bytes
 from tensorlang.plan.family import Group, Layer, Members
+from tensorlang.plan.form import Component, Form, Picked
+from tensorlang.plan.multiply_out import Constants, form
 from tensorlang.plan.plan import Slot, Step
 from tensorlang.plan.seconds import seconds
-from tensorlang.plan.sparse import (
-    Component,
-    Constants,
-    Form,
-    Picked,
-    form,
-    linear,
-    marks,
-    scatters,
-    stuck,
-)
+from tensorlang.plan.sparse import linear, marks, scatters, stuck
 from tensorlang.size import symbols
 
 DENSEST = 0.4
