@@ -10,7 +10,7 @@ import sympy
 
 from tensorlang.backends.torch.body import Body
 from tensorlang.backends.torch.layout import WIDTH
-from tensorlang.backends.torch.names import comment_text, quoted
+from tensorlang.backends.torch.names import comment_text, quoted, tuple_text
 from tensorlang.check.program import Axis, Dim, Input, Program
 from tensorlang.size import Size, product, simplest, symbols
 
@@ -163,7 +163,7 @@ class Interface:
             expected.append((size, self.origins[free[0]] if _is_symbol(axis.size) else ""))
         function = self.body.file.require("_check_shape")
         name = quoted(f"{self.program.layer}: {given.name}[{_plain_axes(given.axes)}]")
-        wanted = _tuple([_wanted(part) for part in expected])
+        wanted = tuple_text([_wanted(part) for part in expected])
         check = f"{function}({name}, {self.variables[number]}.shape, {wanted})"
         tests = self._differs(number, expected)
         return [*_if(tests), f"    {check}"] if tests else []  # any shape is that of a batch
@@ -268,11 +268,6 @@ def _is_symbol(size: Size) -> bool:
 def _mentions(text: str, name: str) -> bool:
     bare = re.sub(r'"[^"\n]*"|#.*', "", text)
     return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", bare) is not None
-
-
-def _tuple(texts: object) -> str:
-    parts = list(texts)  # type: ignore[call-overload]
-    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
 def axes_text(axes: Sequence[Axis]) -> str:

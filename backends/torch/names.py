@@ -96,6 +96,12 @@ def comment_text(text: str) -> str:
     return repr(text)[1:-1]
 
 
+def tuple_text(texts: Iterable[str]) -> str:
+    """A tuple of expressions."""
+    parts = list(texts)
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
 def dotted(text: str, room: int) -> str:
     """Text cut to `room` characters."""
     return text if len(text) <= room else text[: room - 1] + "…"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tensorlang.backends.torch.body import Body
 from tensorlang.backends.torch.home import home_of
 from tensorlang.backends.torch.infinite import infinite
 from tensorlang.backends.torch.kernel_indices import check_indices
-from tensorlang.backends.torch.names import Names, comment_text, identifier
+from tensorlang.backends.torch.names import Names, comment_text, identifier, tuple_text
 from tensorlang.backends.torch.operand import Value
 from tensorlang.backends.torch.steps import Method, Steps, fresh_value
 from tensorlang.dtype import Dtype
@@ -82,7 +82,7 @@ class Regions(Steps):
             ),
         )
         params, kept = body.names.fresh("params"), body.names.fresh("kept")
-        body.line(f"{params} = {_tuple(body.values[slot].text for slot in sorted(found))}")
+        body.line(f"{params} = {tuple_text(body.values[slot].text for slot in sorted(found))}")
         body.line(f"{kept} = {self.method.file.require('_keeps')}(self, {params})")
         return params, kept
 
@@ -231,7 +231,7 @@ class Regions(Steps):
             fresh.append(self.body.results.get(step.out) or self.body.names.fresh(step.name))
             self.body.values[step.out] = replace(value, text=fresh[-1], joined=None)
             self.body.source_names.setdefault(step.out, step.name)
-        reads = _tuple(self.body.values[slot].text for slot in params)
+        reads = tuple_text(self.body.values[slot].text for slot in params)
         if self.asked:
             reads = ", ".join(self.asked)
         kept = self.method.file.require("_kept")
@@ -284,11 +284,6 @@ def _dtype_of(regime: Regime, slot: Slot) -> Dtype:
         if isinstance(step, Step) and step.out == slot:
             return step.node.dtype
     return Dtype.REAL
-
-
-def _tuple(texts: Iterable[str]) -> str:
-    parts = list(texts)
-    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
 def _laid_out(value: Value) -> Value:

@@ -2,8 +2,8 @@
 
 1 blocks, 2 masks, 3 races, 4 carried values, 5 casts, 7 loop bounds (coverage.py), 8 empty rows
 of a softmax, 9 uniform control, 10 registers, 11 grid, 13 portable words, 14 roles. 64-bit base
-offsets (6) and strides (14) are how expressions.py writes addresses; that gradients exist (12) is for
-the families.
+offsets (6) and strides (14) are how expressions.py writes addresses; that gradients exist (12) is
+for the families.
 """
 
 from __future__ import annotations
