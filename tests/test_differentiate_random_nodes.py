@@ -14,12 +14,11 @@ from tensorlang.check.program import (
     Input,
     Program,
     ReduceOp,
-    ScatterOp,
 )
 from tensorlang.dtype import Dtype
 from tensorlang.ir import nodes
 from tensorlang.ir.graph import Graph
-from tensorlang.ir.nodes import App, Arg, At, Node
+from tensorlang.ir.nodes import App, Arg, Node
 from tensorlang.ir.reads import identity_read, read_indices, redirect
 from tensorlang.size import evaluate
 from tests.differentiating import check
@@ -67,14 +66,7 @@ def check_at(draw: Draw, node: Node, seed: int) -> None:
 
 def product(seed: int) -> None:
     draw = Draw(seed)
-    rank, bound = draw.random.randint(0, 3), draw.random.randint(0, 2)
-    sizes = draw.sizes(rank, bound)
-    labels = list(range(rank + bound))
-    left = draw.some(labels, [])
-    right = [i for i in labels if i not in left or draw.random.random() < 0.5]
-    reads = [draw.read(sizes, left), draw.read(sizes, right)]
-    op = nodes.Contract(draw.random.choice((1, 1, 0.5, -2)))
-    check_at(draw, Node(op, tuple(reads), sizes, rank, R), seed)
+    check_at(draw, draw.product(), seed)
 
 
 def pointwise(seed: int) -> None:
@@ -112,24 +104,8 @@ def reduction(seed: int) -> None:
 
 def scatter(seed: int) -> None:
     draw = Draw(2000 + seed)
-    rank, bound = draw.random.randint(1, 3), draw.random.randint(1, 2)
-    sizes = draw.sizes(rank, bound)
-    landing = draw.random.sample(range(rank), draw.random.randint(1, min(2, rank)))
-    plain = [axis for axis in range(rank) if axis not in landing]
-    landed = list(range(rank, rank + bound))
-    targets, reads = [], []
-    for _ in range(draw.random.randint(1, 2)):
-        target: list[Any] = []
-        for axis in range(rank):
-            if axis in plain:
-                target.append(At(axis))
-            else:
-                target.append(draw.gather(sizes, draw.some([*plain, *landed], landed))[0])
-        targets.append(tuple(target))
-        reads.append(draw.read(sizes, draw.some([*plain, *landed], [])))
-    op = draw.random.choice((ScatterOp.SUM, ScatterOp.SUM, ScatterOp.MAX, ScatterOp.MIN))
-    node = Node(nodes.Scatter(op, tuple(targets)), tuple(reads), sizes, rank, R)
-    assert {i for read in reads for i in read_indices(read)} <= set(range(rank + bound))
+    node = draw.scatter()
+    assert {i for read in node.reads for i in read_indices(read)} <= set(range(len(node.sizes)))
     check_at(draw, node, seed)
 
 

@@ -99,18 +99,42 @@ class Draw:
     def some(self, labels: list[int], must: list[int]) -> list[int]:
         return [i for i in labels if i in must or self.random.random() < 0.6]
 
+    def product(self) -> Node:
+        """A product of two random reads, summed over what is bound."""
+        rank, bound = self.random.randint(0, 3), self.random.randint(0, 2)
+        sizes = self.sizes(rank, bound)
+        labels = list(range(rank + bound))
+        left = self.some(labels, [])
+        right = [i for i in labels if i not in left or self.random.random() < 0.5]
+        reads = [self.read(sizes, left), self.read(sizes, right)]
+        op = nodes.Contract(self.random.choice((1, 1, 0.5, -2)))
+        return Node(op, tuple(reads), sizes, rank, R)
+
+    def scatter(self) -> Node:
+        """Random reads that land at random positions."""
+        rank, bound = self.random.randint(1, 3), self.random.randint(1, 2)
+        sizes = self.sizes(rank, bound)
+        landing = self.random.sample(range(rank), self.random.randint(1, min(2, rank)))
+        plain = [axis for axis in range(rank) if axis not in landing]
+        landed = list(range(rank, rank + bound))
+        targets, reads = [], []
+        for _ in range(self.random.randint(1, 2)):
+            target: list[Any] = []
+            for axis in range(rank):
+                if axis in plain:
+                    target.append(At(axis))
+                else:
+                    target.append(self.gather(sizes, self.some([*plain, *landed], landed))[0])
+            targets.append(tuple(target))
+            reads.append(self.read(sizes, self.some([*plain, *landed], [])))
+        op = self.random.choice((ScatterOp.SUM, ScatterOp.SUM, ScatterOp.MAX, ScatterOp.MIN))
+        return Node(nodes.Scatter(op, tuple(targets)), tuple(reads), sizes, rank, R)
+
 
 @pytest.mark.parametrize("seed", range(120))
 def test_random_products(seed: int) -> None:
     draw = Draw(seed)
-    rank, bound = draw.random.randint(0, 3), draw.random.randint(0, 2)
-    sizes = draw.sizes(rank, bound)
-    labels = list(range(rank + bound))
-    left = draw.some(labels, [])
-    right = [i for i in labels if i not in left or draw.random.random() < 0.5]
-    reads = [draw.read(sizes, left), draw.read(sizes, right)]
-    op = nodes.Contract(draw.random.choice((1, 1, 0.5, -2)))
-    _check(draw.given, Node(op, tuple(reads), sizes, rank, R), ONES, 9)
+    _check(draw.given, draw.product(), ONES, 9)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -126,22 +150,4 @@ def test_random_reads_in_reductions(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_random_scatters(seed: int) -> None:
     draw = Draw(2000 + seed)
-    rank, bound = draw.random.randint(1, 3), draw.random.randint(1, 2)
-    sizes = draw.sizes(rank, bound)
-    landing = draw.random.sample(range(rank), draw.random.randint(1, min(2, rank)))
-    plain = [axis for axis in range(rank) if axis not in landing]
-    landed = list(range(rank, rank + bound))
-    targets, reads = [], []
-    for _ in range(draw.random.randint(1, 2)):
-        target: list[Any] = []
-        for axis in range(rank):
-            if axis in plain:
-                target.append(At(axis))
-            else:
-                target.append(draw.gather(sizes, draw.some([*plain, *landed], landed))[0])
-        targets.append(tuple(target))
-        reads.append(draw.read(sizes, draw.some([*plain, *landed], [])))
-    op = draw.random.choice((ScatterOp.SUM, ScatterOp.SUM, ScatterOp.MAX, ScatterOp.MIN))
-    _check(
-        draw.given, Node(nodes.Scatter(op, tuple(targets)), tuple(reads), sizes, rank, R), ONES, 9
-    )
+    _check(draw.given, draw.scatter(), ONES, 9)
