@@ -13,11 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tensorlang.backends.triton.build import (
-    expressions,
     floor_to,
     integer,
     real,
-    rebuild,
     walk,
 )
 from tensorlang.backends.triton.configs import map_configs
@@ -45,8 +43,9 @@ from tensorlang.backends.triton.kernel_ir import (
 from tensorlang.backends.triton.map_space import Coordinates, MapAxes, Operand
 from tensorlang.backends.triton.map_values import End, MapValues
 from tensorlang.backends.triton.ssa import Values
-from tensorlang.backends.triton.tails import inside, mask_tails, tail
+from tensorlang.backends.triton.tails import mask_tails, tail
 from tensorlang.backends.triton.types import Type
+from tensorlang.backends.triton.unmasked import loaded, needed, unmasked
 from tensorlang.check.program import ReduceOp
 from tensorlang.dtype import Dtype
 from tensorlang.plan.map_reduce import MapSpace, written_out
@@ -277,7 +276,7 @@ class _Build:
         ]
         tensors += [self.result(r, f"G{r.name}", Role.IN, DType.COMPUTE) for r in self.results]
         body = self.walked(values, walked, extent, carried, before, inner, after)
-        mentioned = {n.tensor for s in _all(body) for n in _loads(s)}
+        mentioned = loaded(body)
         tensors = [t for t in tensors if t.name in mentioned]
         return replace(
             values.kernel,
@@ -324,7 +323,7 @@ class _Build:
         after: Sequence[Stmt],
     ) -> tuple[Stmt, ...]:
         """All statements: what no step of the loop changes, whole blocks, the rest, the ends."""
-        lets = _needed(values.lets, [*inner, *after])
+        lets = needed(values.lets, [*inner, *after])
         parts = {axis, *(part.name for part in values.kernel.axis(axis).parts)}
         outer: list[Stmt] = []
         looped: list[Stmt] = []
@@ -342,7 +341,7 @@ class _Build:
         end = values.kernel.axis(axis).extent
         block = str(values.kernel.axis(axis).block)
         body = (*looped, *inner)
-        whole = tuple(_unmasked(values, body, axis, frozenset(carried)))
+        whole = tuple(unmasked(values, body, axis, frozenset(carried)))
         return (
             Let("whole", floor_to(end, block)),
             *outer,
@@ -387,67 +386,3 @@ def _full(value: float, axes: Sequence[str]) -> Const:
 
 def _call(op: str, *args: Expr | float) -> Expr:
     return Map(op, tuple(real(arg) if isinstance(arg, float | int) else arg for arg in args))
-
-
-def _all(body: Sequence[Stmt]) -> list[Stmt]:
-    out: list[Stmt] = []
-    for stmt in body:
-        out.append(stmt)
-        if isinstance(stmt, For):
-            out += _all(stmt.body)
-    return out
-
-
-def _loads(stmt: Stmt) -> list[Load]:
-    return [n for e in expressions(stmt) for n in walk(e) if isinstance(n, Load)]
-
-
-def _needed(lets: Sequence[Let], stmts: Sequence[Stmt]) -> list[Let]:
-    """The Lets that statements read, directly or through others."""
-    wanted = {n.name for s in stmts for e in expressions(s) for n in walk(e) if isinstance(n, Ref)}
-    out: list[Let] = []
-    for let in reversed(lets):
-        if let.name in wanted:
-            out.append(let)
-            wanted |= {n.name for n in walk(let.value) if isinstance(n, Ref)}
-    return out[::-1]
-
-
-def _unmasked(
-    values: Values, body: Sequence[Stmt], axis: str, carried: frozenset[str]
-) -> list[Stmt]:
-    """The statements where all cells are inside an axis."""
-    condition = inside(values.kernel.axis(axis))
-    holds = {s.name for s in body if isinstance(s, Let) and s.value == condition}
-    known: dict[str, Expr] = {}
-
-    def new(expr: Expr) -> Expr:
-        if isinstance(expr, Ref):
-            return known.get(expr.name, expr)
-        expr = rebuild(expr, new)
-        match expr:
-            case Map("where", (Ref(name), a, _)) if name in holds:
-                if axis in values.type(a).axes:
-                    return a
-                return Map("mul", (a, _full(1.0, (axis,))))
-            case Map("and", args):
-                kept = tuple(a for a in args if not (isinstance(a, Ref) and a.name in holds))
-                return kept[0] if len(kept) == 1 else Map("and", kept)
-        return expr
-
-    out: list[Stmt] = []
-    for stmt in body:
-        match stmt:
-            case Let(name, value):
-                if name in holds and name not in carried:
-                    continue
-                value = new(value)
-                if isinstance(value, Ref) and name not in carried:
-                    known[name] = value
-                else:
-                    out.append(Let(name, value))
-            case Store(tensor, index, value, pred):
-                out.append(Store(tensor, tuple(map(new, index)), new(value), pred))
-            case _:
-                raise AssertionError(stmt)
-    return out
