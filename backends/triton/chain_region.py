@@ -15,6 +15,7 @@ from tensorlang.backends.triton.region import (
     backward_definition,
     definition,
     factor_text,
+    fake_gradients,
     kernel_text,
     launch_text,
     operator,
@@ -54,15 +55,16 @@ class _Text:
         given = ["X", *self.factors, *self.terms]
         op = f"{self.name}_forward_op"
         back = f"{self.name}_backward_op"
-        made, factors = 1 + len(self.kept), len(self.factors)
-        grads = ["X", *self.factors, *self.kept, "G"]
+        wanted = ["X", *self.factors]
+        grads = [*wanted, *self.kept, "G"]
+        fake, run = fake_gradients(wanted), self._run_backward()
         return "\n\n\n".join(
             [
                 kernel_text(self.forward),
                 f"{self.name.upper()} = {self.table()}",
-                *operator(op, given, [], self._outputs(), self._run(), made),
+                *operator(op, given, [], self._outputs(), self._run(), 1 + len(self.kept)),
                 kernel_text(self.backward),
-                *operator(back, grads, [], self._fakes(), self._run_backward(), 1 + factors),
+                *operator(back, grads, [], fake, run, len(wanted)),
             ]
         )
 
@@ -94,11 +96,6 @@ class _Text:
         tensors = ["X", *self.factors, *self.terms, "Y", *self.kept]
         sizes = f"*X.shape, {self.factors[-1]}.shape[1]"
         return [*made, *self._launch(self.forward, tensors, sizes), result]
-
-    def _fakes(self) -> list[str]:
-        every = ["X", *self.factors]
-        made = [f"D{x} = torch.empty({x}.shape, dtype={x}.dtype, device={x}.device)" for x in every]
-        return [*made, f"return {', '.join(f'D{x}' for x in every)}"]
 
     def _run_backward(self) -> list[str]:
         """H0, H1, … are gradients of the T's, last first; those of factors are plain products."""

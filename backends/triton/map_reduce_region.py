@@ -11,13 +11,14 @@ from tensorlang.backends.triton.region import (
     backward_definition,
     definition,
     extent_text,
+    fake_gradients,
     gathered,
+    gradients_of,
     kernel_text,
     launch_text,
     operator,
     shape_text,
     table_text,
-    tuple_text,
     wrapper,
 )
 from tensorlang.dtype import Dtype
@@ -62,9 +63,9 @@ class _Text:
             op = f"{self.name}_backward_op"
             given = [*names, *self.logs, *(f"G{r}" for r in self.results)]
             parts += map(kernel_text, made.backward)
-            parts += operator(
-                op, given, self.sizes, self._fakes(), self._run_backward(), len(self.graded)
-            )
+            fake = fake_gradients([o.name for o in self.graded])
+            run, count = self._run_backward(), len(self.graded)
+            parts += operator(op, given, self.sizes, fake, run, count)
         return "\n\n\n".join(parts)
 
     def table(self) -> str:
@@ -99,13 +100,6 @@ class _Text:
         if lane is not None:
             chosen = f"_fitted({chosen}, {extent_text(self.made.axes.extent(lane))})"
         return [f"choice = {chosen}"]
-
-    def _fakes(self) -> list[str]:
-        made = [
-            f"D{o.name} = torch.empty({o.name}.shape, dtype={o.name}.dtype, device={o.name}.device)"
-            for o in self.graded
-        ]
-        return [*made, f"return {', '.join(f'D{o.name}' for o in self.graded)}"]
 
     def _run_backward(self) -> list[str]:
         run = self._choose(f"_common({', '.join(self.real)})")
@@ -153,16 +147,13 @@ class _Text:
             back = f"{name}_backward"
             grads = [f"g{order.index(k)}" for k in range(len(order))]
             given = ", ".join([*operands, *logs, *grads, *extents])
-            by_slot: dict[int, list[str]] = {}
-            for k, operand in enumerate(self.graded):
-                by_slot.setdefault(operand.slot, []).append(f"d{k}")
-            gives = [" + ".join(by_slot.get(slot, ["None"])) for slot in region.inputs]
+            gives = gradients_of(region.inputs, [o.slot for o in self.graded])
             seen = [*outputs, *logs] if logs else []
             tensors = [*inputs, *seen, *(f"g{k}" for k in range(len(order)))]
             found = ", ".join(f"d{k}" for k in range(len(self.graded)))
             body = [
                 f"{found} = {self.name}_backward_op({given})",
-                f"return {tuple_text(gives)}",
+                f"return {gives}",
             ]
             parts.append(backward_definition(back, tensors, sizes, body))
         reads = f"{len(outputs)}, {len(logs)}" if logs else f"{len(outputs)}, reads=False"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tensorlang.backends.triton.kernel_ir import Config, Const, Expr, Kernel, Map, Ref
 from tensorlang.backends.triton.print import launch_grid, to_triton
 from tensorlang.backends.triton.signature import blocks
-from tensorlang.plan.plan import Region
+from tensorlang.plan.plan import Region, Slot
 from tensorlang.size import Size
 
 SizeText = Callable[[Size], str]
@@ -94,6 +94,20 @@ def gathered(name: str, x: str, left: Sequence[int], axes: Sequence[int]) -> str
     if order != sorted(order):
         text += f".permute({', '.join(map(str, order))}).contiguous()"
     return f"{name} = {text}.reshape({x}.shape).to({x}.dtype)"
+
+
+def fake_gradients(names: Sequence[str]) -> list[str]:
+    """Gradients without data, as their tensors are."""
+    made = [f"D{x} = torch.empty({x}.shape, dtype={x}.dtype, device={x}.device)" for x in names]
+    return [*made, f"return {', '.join(f'D{x}' for x in names)}"]
+
+
+def gradients_of(slots: Sequence[Slot], graded: Sequence[Slot]) -> str:
+    """The gradient of each slot as a tuple: the sum of those `d0, d1, …` that are its own."""
+    found: dict[Slot, list[str]] = {}
+    for k, slot in enumerate(graded):
+        found.setdefault(slot, []).append(f"d{k}")
+    return tuple_text([" + ".join(found.get(slot, ["None"])) for slot in slots])
 
 
 def wrapper(

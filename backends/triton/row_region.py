@@ -13,12 +13,13 @@ from tensorlang.backends.triton.region import (
     definition,
     extent_text,
     factor_text,
+    fake_gradients,
     gathered,
+    gradients_of,
     kernel_text,
     launch_text,
     operator,
     shape_text,
-    tuple_text,
     wrapper,
 )
 from tensorlang.backends.triton.row_space import Gradient, Operand, spread
@@ -109,10 +110,6 @@ class _Text:
         rows = self.rows
         kernel = rows.backward
         assert kernel is not None
-        fake = [
-            f"D{o.name} = torch.empty({o.name}.shape, dtype={o.name}.dtype, device={o.name}.device)"
-            for o in self.graded
-        ]
         run = [f"choice = {self._chosen()}"]
         sizes = list(self.sizes)
         if rows.persistent:
@@ -134,8 +131,8 @@ class _Text:
             )
         run.append(launch_text(kernel, sizes, "choice"))
         run += [line for o in self.graded for line in self._gathered(o)]
-        made = ", ".join(f"D{o.name}" for o in self.graded)
-        return [*fake, f"return {made}"], [*run, f"return {made}"]
+        fake = fake_gradients([o.name for o in self.graded])
+        return fake, [*run, fake[-1]]
 
     def _gathered(self, operand: Operand) -> list[str]:
         """Sum what programs left apart; in the operand's own shape and dtype."""
@@ -174,13 +171,10 @@ class _Text:
             grads = [f"g{k}" for k in range(len(rows.results))]
             made = [f"d{k}" for k in range(len(self.graded))]
             call = ", ".join([*operands, *grads, *extents])
-            by_slot: dict[int, list[str]] = {}
-            for operand, d in zip(self.graded, made, strict=True):
-                by_slot.setdefault(operand.slot, []).append(d)
-            gives = [" + ".join(by_slot.get(slot, ["None"])) for slot in region.inputs]
+            gives = gradients_of(region.inputs, [o.slot for o in self.graded])
             body = [
                 f"{', '.join(made)} = {self.name}_backward_op({call})",
-                f"return {tuple_text(gives)}",
+                f"return {gives}",
             ]
             parts.append(backward_definition(back, [*inputs, *grads], sizes, body))
         parts.append(
