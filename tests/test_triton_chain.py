@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tensorlang as tl
-from tensorlang.backends.triton.check import check
+from tests.chips import cases, fits, skip_unless_asked
 from tests.interpreted_chain import CHAINS, CHECKS
 from tests.interpreting import in_a_process
 
@@ -64,26 +64,12 @@ layer Wide(i = 512, r = 64):
     V[n, i'] = T[n, r] * B[i', r]
     output Y[n, i] = V[n, i] + C[n, i]
 """
-TARGETS = [
-    pytest.param(precision, arch, marks=pytest.mark.targets)
-    for arch in ("sm_90", "sm_80", "gfx942")
-    for precision in ("half", "float", "double")
-    if (precision, arch) != ("half", "sm_90")
-]
 
 
-@pytest.mark.parametrize(("precision", "arch"), [("half", "sm_90"), *TARGETS])
+@pytest.mark.parametrize(("precision", "arch"), cases("half", "float", "double"))
 @pytest.mark.parametrize("text", [CHAINS, RANKS], ids=["chains", "ranks"])
 def test_no_spills(
     tmp_path: Path, text: str, precision: str, arch: str, request: pytest.FixtureRequest
 ) -> None:
-    marked = request.node.get_closest_marker("targets") is not None
-    if marked and "targets" not in request.config.getoption("markexpr"):
-        pytest.skip("run with -m targets")
-    pytest.importorskip("triton")
-    path = tmp_path / "spec.tl"
-    path.write_text(text)
-    reports = check(tl.compile(path, target="triton").source, arch, precision)
-    mine = [report for report in reports if "chain" in report.name]
-    assert mine
-    assert not [f"{r.name}: {r.problem}" for r in mine if r.problem]
+    skip_unless_asked(request)
+    fits(text, "chain", precision, arch, tmp_path)

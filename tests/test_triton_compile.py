@@ -16,6 +16,7 @@ from tensorlang.backends.triton.check import CHIPS, Job, KernelReport, check, co
 from tensorlang.backends.triton.configs import ATTENTION, THIRD, AttentionConfigs, padded
 from tensorlang.backends.triton.kernel_ir import Expr, Iota, Kernel
 from tensorlang.backends.triton.print import to_triton
+from tests.chips import skip_unless_asked
 from tests.example_cases import EXAMPLES
 
 pytest.importorskip("triton")
@@ -27,9 +28,7 @@ PLAIN = {"conv2d", "embedding", "linear", "tensorised"}
 
 @pytest.fixture(autouse=True)
 def _only_on_request(request: pytest.FixtureRequest) -> None:
-    marked = request.node.get_closest_marker("targets") is not None
-    if marked and "targets" not in request.config.getoption("markexpr"):
-        pytest.skip("run with -m targets")
+    skip_unless_asked(request)
 
 
 @functools.cache

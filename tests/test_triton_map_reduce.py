@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import tensorlang as tl
-from tensorlang.backends.triton.check import check
 from tensorlang.backends.triton.emit import kernels
 from tensorlang.options import Options
+from tests.chips import cases, fits, skip_unless_asked
 from tests.example_cases import EXAMPLES
 from tests.interpreted_map_reduce import CHECKS, PAIRS
 from tests.interpreting import in_a_process
@@ -89,26 +89,12 @@ layer Wide(d = 64, e = 64):
     S[n, m] = sum[d](X[n, d] * Y[m, d])
     output Z[n, e] = sum[m](relu(S[n, m]) ^ 2 * V[m, e])
 """
-TARGETS = [
-    pytest.param(precision, arch, marks=pytest.mark.targets)
-    for arch in ("sm_90", "sm_80", "gfx942")
-    for precision in ("half", "float")
-    if (precision, arch) != ("half", "sm_90")
-]
 
 
-@pytest.mark.parametrize(("precision", "arch"), [("half", "sm_90"), *TARGETS])
+@pytest.mark.parametrize(("precision", "arch"), cases("half", "float"))
 @pytest.mark.parametrize("text", [PAIRS, WIDE], ids=["pairs", "wide"])
 def test_no_spills(
     tmp_path: Path, text: str, precision: str, arch: str, request: pytest.FixtureRequest
 ) -> None:
-    marked = request.node.get_closest_marker("targets") is not None
-    if marked and "targets" not in request.config.getoption("markexpr"):
-        pytest.skip("run with -m targets")
-    pytest.importorskip("triton")
-    path = tmp_path / "spec.tl"
-    path.write_text(text)
-    reports = check(tl.compile(path, target="triton").source, arch, precision)
-    mine = [report for report in reports if "map_reduce" in report.name]
-    assert mine
-    assert not [f"{r.name}: {r.problem}" for r in mine if r.problem]
+    skip_unless_asked(request)
+    fits(text, "map_reduce", precision, arch, tmp_path)
